@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: ISC
+#
+# make demo    everything from a fresh Debian 12: packages, build, a loopback call, its recordings
+# make check   everything from a fresh Debian 12: packages, build, every test
+# make help    the other targets
+
+VERSION := 0.1.0
+CC ?= cc
+BUILD ?= build
+JOBS ?= $(shell nproc)
+# SAN=address,undefined builds with sanitizers, into a folder of its own.
+ifneq ($(SAN),)
+BUILD := build/san
+endif
+
+PACKAGES := gcc make pkg-config libopus-dev libsodium-dev libssl-dev libwebsockets-dev \
+	libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev libogg-dev libpcap-dev \
+	libseccomp-dev libcmocka-dev
+# Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter.
+CI_PACKAGES := clang libclang-rt-14-dev clang-format
+
+PKG_common := libsodium libcrypto
+PKG_unpacker := opus libseccomp
+PKG_sinks := sndfile jansson
+PKG_receiver := libwebsockets libuv jansson libpcap libssl
+PKG_tests := ogg cmocka
+PKGS := $(PKG_common) $(PKG_unpacker) $(PKG_sinks) $(PKG_receiver) $(PKG_tests)
+pkg_libs = $(shell pkg-config --libs $(1) 2>/dev/null)
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wsign-compare -Wformat=2 -Werror
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -DTD_VERSION='"$(VERSION)"' -I. -g -O2 -pthread $(WARN) \
+	-fvisibility=hidden -fstack-protector-strong -fno-strict-aliasing -MMD -MP \
+	$(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g') \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2) \
+	$(CFLAGS)
+ALL_LDFLAGS := -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+FOLDERS := common unpacker sinks receiver
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+src = $(shell find $(1) -name '*.c' | LC_ALL=C sort)
+# A program is <folder>/main.c; everything else of the folder goes into an archive tests link too.
+lib_src = $(filter-out $(1)/main.c,$(call src,$(1)))
+LIBS := $(FOLDERS:%=$(BUILD)/lib%.a)
+
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_REPLAY := $(FUZZ:%=$(BUILD)/tests/%)
+
+all: $(BUILD)/receiver $(BUILD)/unpacker
+tests: all $(BUILD)/tests/voiceserver $(UNIT) $(FUZZ_REPLAY)
+
+## demo: record a loopback call of three speakers and show the tracks
+demo: deps
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/voiceserver
+	@tests/demo.sh $(BUILD)
+
+## check: every test; the last line counts them
+check: deps
+	@$(MAKE) --no-print-directory -s -j$(JOBS) tests
+	@tests/run.sh $(BUILD)
+
+## unit: the unit tests and the fuzz corpora alone
+unit:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(UNIT) $(FUZZ_REPLAY)
+	@tests/run.sh $(BUILD) unit
+
+## fuzz: every fuzz target for SECONDS (default 60) each, with clang
+fuzz:
+	@tests/fuzz/run.sh $(or $(SECONDS),60) $(FUZZ)
+
+## lint: formatting and the direction of includes
+lint:
+	@tests/lint.sh
+
+## deps: install what the build needs (Debian and its kin), or say what is missing
+deps:
+	@tests/deps.sh "$(PKGS)" $(PACKAGES)
+ci-deps:
+	@tests/deps.sh "$(PKGS)" $(PACKAGES) $(CI_PACKAGES)
+
+$(BUILD)/receiver: $(call obj,receiver/main.c) $(LIBS)
+	$(call link,common sinks receiver)
+$(BUILD)/unpacker: $(call obj,unpacker/main.c) $(LIBS)
+	$(call link,common unpacker)
+$(BUILD)/tests/voiceserver: $(call obj,$(call src,tests/voiceserver)) $(LIBS)
+	$(call link,$(FOLDERS) tests)
+$(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
+	$(call link,$(FOLDERS) tests)
+$(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(LIBS)
+	$(call link,$(FOLDERS))
+
+# The archives name each other one way only: receiver, sinks, unpacker, common.
+link = @mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) \
+	$(patsubst %,$(BUILD)/lib%.a,$(filter receiver,$(1)) $(filter sinks,$(1)) \
+	$(filter unpacker,$(1)) common) -Wl,--as-needed \
+	$(call pkg_libs,$(foreach f,$(1),$(PKG_$(f)))) -lm -ldl && echo "LINK $@"
+
+define archive
+$(BUILD)/lib$(1).a: $(call obj,$(call lib_src,$(1)))
+	@rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "CC   $<" && $(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+## clean: remove everything built
+clean:
+	rm -rf build
+
+## help: this list
+help:
+	@sed -n 's/^## /  /p' Makefile
+
+.PHONY: all tests demo check unit fuzz lint deps ci-deps clean help
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_COMMON_IPC_H
+#define TD_COMMON_IPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/counters.h"
+
+/*
+ * What crosses a lane's two pipes: the request pipe (receiver to unpacker) and the reply pipe
+ * (unpacker to receiver). Every message is a struct ipc_hdr, the struct of its type, then
+ * `len` - sizeof(struct) bytes of data where the type has data, then zeros up to a multiple of 8,
+ * so that every struct lies aligned. Host byte order: both ends are the same build on the same
+ * host, which IPC_HELLO and IPC_READY check.
+ *
+ * `conn` names the voice connection the message is about: a number the receiver gives out once and
+ * never again; 0 where a message is about the worker itself.
+ */
+enum { IPC_VERSION = 1, IPC_MAX_DGRAM = 2048, IPC_MAX_PCM = 5760 * 2 * 2, IPC_MAX_LOG = 512 };
+
+/* Fixed descriptors of an unpacker; everything else is closed. */
+enum { IPC_FD_REQUEST = 3, IPC_FD_REPLY = 4 };
+
+struct ipc_hdr {
+	uint32_t len; /* bytes behind this header, without the zeros at the end */
+	uint16_t type;
+	uint16_t zero;
+	uint64_t conn;
+};
+
+/* HELLO, READY: the two builds agree on the layout, or the worker is refused. */
+struct ipc_hello {
+	uint32_t version;
+	uint32_t hdr_size;
+};
+
+/* CONN_OPEN: a voice connection begins. No keys, no speakers, no streams yet. */
+struct ipc_conn_open {
+	uint64_t reorder_ns; /* how long a packet waits for those before it */
+	uint64_t hold_ns;    /* how long packets of an unknown SSRC wait for their speaker */
+	uint32_t want;       /* IPC_WANT_* */
+	uint32_t channels;   /* of decoded frames: 1 or 2 */
+};
+enum { IPC_WANT_PCM = 1u << 0, IPC_WANT_RTCP = 1u << 1 };
+
+/* KEY: from here on packets of the connection are opened with this, and with nothing older. */
+struct ipc_key {
+	uint32_t mode;     /* enum transport_mode */
+	uint32_t own_ssrc; /* packets that carry it are ours: ignored; 0: none */
+	uint8_t key[32];
+};
+
+/* SPEAKER: this SSRC is this user's from now on. A second one for the same SSRC re-assigns it. */
+struct ipc_speaker {
+	uint64_t user_id;
+	uint32_t ssrc;
+	uint32_t zero;
+};
+
+/* SPEAKER_GONE: the user left; every SSRC of theirs is released, finished and forgotten. */
+struct ipc_speaker_gone {
+	uint64_t user_id;
+};
+
+/* PACKET: one datagram as received; its bytes follow. Arrival times of a connection never fall. */
+struct ipc_packet {
+	uint64_t arrival_ns;
+};
+
+/* TICK: no packet that arrives later will be older than this. */
+struct ipc_tick {
+	uint64_t now_ns;
+};
+
+/* CONTROL, CONTROL_ECHO: a bookmark in the stream. What it stands for never leaves the receiver;
+ * the worker answers each in its place, after everything that it caused before. */
+struct ipc_control {
+	uint64_t serial;
+};
+
+/* FRAME: one stretch of sound of one stream, interleaved s16 samples behind it. Within a stream
+ * frames come in order. Time is as the packet says; placing it is the sinks' work. */
+struct ipc_frame {
+	uint64_t user_id;    /* 0: not known */
+	uint64_t arrival_ns; /* of the packet (for concealed sound: of the one after the gap) */
+	int64_t sent_ns;     /* when the first sample was recorded, on our clock: the RTP timestamp
+	                        through the minimum-delay map of the stream */
+	uint32_t ssrc;
+	uint32_t rtp_ts;  /* of the first sample */
+	uint16_t seq;     /* of the packet; of the lost one for fec and concealed */
+	uint16_t samples; /* per channel, 48 kHz; 1-5760 */
+	uint8_t kind;     /* enum ipc_frame_kind */
+	uint8_t channels; /* 1 or 2 */
+	uint8_t flags;    /* IPC_FRAME_* */
+	uint8_t zero[5];
+};
+enum ipc_frame_kind {
+	IPC_FRAME_DECODED,   /* from its own packet */
+	IPC_FRAME_SILENCE,   /* from a packet that is the Opus silence frame F8 FF FE */
+	IPC_FRAME_FEC,       /* lost, recovered from the in-band FEC of the next packet */
+	IPC_FRAME_CONCEALED, /* lost, made up by the decoder */
+	IPC_FRAME_KINDS,
+};
+/* The first frame of a talk spurt: take the position from sent_ns, not from the frame before. */
+enum { IPC_FRAME_SPURT = 1u << 0 };
+
+/* RTCP: a decrypted, well-formed compound packet behind it, for those who want it. */
+struct ipc_rtcp {
+	uint64_t arrival_ns;
+	uint64_t user_id; /* of the sender SSRC; 0: not known */
+	uint32_t ssrc;
+	uint32_t zero;
+};
+
+/* COUNTERS: what was counted since the last such message, per stream (ssrc) or, with ssrc 0, for
+ * what no stream can be named. Sent once a second of stream time, before every CONTROL_ECHO and
+ * when a stream or connection ends; never all zero. */
+struct ipc_counters {
+	uint64_t user_id;
+	uint32_t ssrc;
+	uint32_t zero;
+	uint64_t delta[COUNTER_COUNT];
+};
+
+/* LOG: text without NUL behind it; level is enum td_log_level. */
+struct ipc_log {
+	uint32_t level;
+};
+
+enum ipc_dir { IPC_TO_WORKER, IPC_TO_RECEIVER };
+
+/* The whole protocol. Numbers are never used again for anything else.
+ *    name          no  direction        fixed part             data up to */
+#define IPC_MESSAGES(X)                                                                            \
+	X(HELLO, 1, IPC_TO_WORKER, struct ipc_hello, 0)                                            \
+	X(CONN_OPEN, 2, IPC_TO_WORKER, struct ipc_conn_open, 0)                                    \
+	/* release and finish everything, then forget the connection */                            \
+	X(CONN_CLOSE, 3, IPC_TO_WORKER, struct ipc_empty, 0)                                       \
+	/* release and finish every stream; speakers and keys stay: what comes next starts anew */ \
+	X(CONN_FLUSH, 4, IPC_TO_WORKER, struct ipc_empty, 0)                                       \
+	/* as CONN_FLUSH, and forget key and speakers: a new voice session (fresh Identify) */     \
+	X(CONN_RESET, 5, IPC_TO_WORKER, struct ipc_empty, 0)                                       \
+	X(KEY, 6, IPC_TO_WORKER, struct ipc_key, 0)                                                \
+	X(SPEAKER, 7, IPC_TO_WORKER, struct ipc_speaker, 0)                                        \
+	X(SPEAKER_GONE, 8, IPC_TO_WORKER, struct ipc_speaker_gone, 0)                              \
+	X(PACKET, 9, IPC_TO_WORKER, struct ipc_packet, IPC_MAX_DGRAM)                              \
+	X(TICK, 10, IPC_TO_WORKER, struct ipc_tick, 0)                                             \
+	X(CONTROL, 11, IPC_TO_WORKER, struct ipc_control, 0)                                       \
+	/* are you there? conn 0; answered by PONG at once */                                      \
+	X(PING, 12, IPC_TO_WORKER, struct ipc_empty, 0)                                            \
+	X(READY, 64, IPC_TO_RECEIVER, struct ipc_hello, 0)                                         \
+	X(FRAME, 65, IPC_TO_RECEIVER, struct ipc_frame, IPC_MAX_PCM)                               \
+	X(RTCP, 66, IPC_TO_RECEIVER, struct ipc_rtcp, IPC_MAX_DGRAM)                               \
+	X(COUNTERS, 67, IPC_TO_RECEIVER, struct ipc_counters, 0)                                   \
+	X(CONTROL_ECHO, 68, IPC_TO_RECEIVER, struct ipc_control, 0)                                \
+	X(PONG, 69, IPC_TO_RECEIVER, struct ipc_empty, 0)                                          \
+	X(LOG, 70, IPC_TO_RECEIVER, struct ipc_log, IPC_MAX_LOG)
+
+struct ipc_empty {
+	char none[0];
+};
+
+#define X(name, no, dir, fixed, data) IPC_##name = (no),
+enum ipc_type { IPC_MESSAGES(X) };
+#undef X
+
+/* The largest message with its header: what a reader must have room for. */
+enum { IPC_MAX_MSG = sizeof(struct ipc_hdr) + sizeof(struct ipc_frame) + IPC_MAX_PCM };
+
+_Static_assert(sizeof(struct ipc_hdr) == 16, "ipc_hdr has padding");
+_Static_assert(sizeof(struct ipc_conn_open) == 24, "ipc_conn_open has padding");
+_Static_assert(sizeof(struct ipc_key) == 40, "ipc_key has padding");
+_Static_assert(sizeof(struct ipc_frame) == 48, "ipc_frame has padding");
+_Static_assert(sizeof(struct ipc_rtcp) == 24, "ipc_rtcp has padding");
+_Static_assert(sizeof(struct ipc_counters) == 16 + 8 * COUNTER_COUNT, "ipc_counters has padding");
+
+/* A message as a reader hands it out: pointers into the reader's buffer, valid until its next
+ * ipc_reader_* call. `body` is the fixed part (aligned for its struct), `data` what follows. */
+struct ipc_msg {
+	struct ipc_hdr hdr;
+	const void *body;
+	const uint8_t *data;
+	size_t data_len;
+};
+
+/* The name of a type as in the list ("PACKET"); "?" for a number not in it. */
+const char *ipc_type_name(uint16_t type);
+
+/*
+ * The receiving end: bytes as read(2) gives them in, whole and checked messages out.
+ *
+ *	while ((room = ipc_reader_room(r, &n)), (got = read(fd, room, n)) > 0) {
+ *		ipc_reader_fed(r, got);
+ *		while ((e = ipc_reader_next(r, &msg)) == 1)
+ *			...
+ *	}
+ */
+struct ipc_reader;
+
+/* A reader of messages that travel in `dir`. Free with ipc_reader_free(). TD_ERR_NOMEM. */
+int ipc_reader_new(struct ipc_reader **ret, enum ipc_dir dir);
+void ipc_reader_free(struct ipc_reader *r); /* NULL is fine; wipes what it held (keys) */
+/* Where to read to, and how many bytes fit (never 0 after ipc_reader_next() gave 0). */
+uint8_t *ipc_reader_room(struct ipc_reader *r, size_t *ret_len);
+void ipc_reader_fed(struct ipc_reader *r, size_t len);
+/* 1 and a message; 0: needs more bytes; TD_ERR_MALFORMED: unknown type, wrong direction, wrong
+ * size: the peer is broken, the reader stays so. */
+int ipc_reader_next(struct ipc_reader *r, struct ipc_msg *ret);
+
+/*
+ * The sending end: messages in, bytes for write(2) out. Not thread safe.
+ */
+struct ipc_queue {
+	uint8_t *buf;
+	size_t head, len, cap; /* buf[head .. head+len) waits to be written */
+	size_t torn;           /* bytes at head that belong to a message partly written */
+};
+
+void ipc_queue_init(struct ipc_queue *q);
+void ipc_queue_free(struct ipc_queue *q); /* wipes */
+/* Appends a message. Any of body and data may be NULL with length 0; body_len is sizeof the type's
+ * struct. TD_ERR_NOMEM and nothing appended, else 0. */
+int ipc_queue_put(struct ipc_queue *q, enum ipc_type type, uint64_t conn, const void *body,
+	size_t body_len, const void *data, size_t data_len);
+/* As ipc_queue_put(), and returns where data_len bytes of data are to be written by the caller
+ * before the next call on q (8-byte aligned at its message's start while writes were whole, as on
+ * a blocking fd); NULL when out of memory. */
+uint8_t *ipc_queue_put_room(struct ipc_queue *q, enum ipc_type type, uint64_t conn,
+	const void *body, size_t body_len, size_t data_len);
+/* Writes what fd takes. 0: nothing is left; 1: fd would block, more is left; TD_ERR_PEER_GONE
+ * (EPIPE); TD_ERR_SYS. On a blocking fd: everything or an error. */
+int ipc_queue_write(struct ipc_queue *q, int fd);
+/* Takes whole PACKET messages out, oldest first, until at most `keep` bytes wait or no packet is
+ * left; the message being written stays. Returns how many, and adds their number per connection
+ * through the callback. */
+size_t ipc_queue_shed(
+	struct ipc_queue *q, size_t keep, void (*dropped)(void *user, uint64_t conn), void *user);
+
+#endif

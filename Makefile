@@ -19,8 +19,8 @@ PACKAGES := gcc make pkg-config libopus-dev libsodium-dev libssl-dev libwebsocke
 # Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter.
 CI_PACKAGES := clang libclang-rt-14-dev clang-format
 
-PKG_common := libsodium libcrypto
-PKG_unpacker := opus libseccomp
+PKG_common := libsodium libcrypto opus
+PKG_unpacker := libseccomp
 PKG_sinks := sndfile jansson
 PKG_receiver := libwebsockets libuv jansson libpcap libssl
 PKG_tests := ogg cmocka

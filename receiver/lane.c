@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/lane.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/ipc.h"
+#include "common/log.h"
+#include "receiver/worker_process.h"
+
+enum {
+	QUEUE_MAX = 8 * 1024 * 1024,  /* live: shed beyond this ... */
+	QUEUE_KEEP = 6 * 1024 * 1024, /* ... down to this */
+	QUEUE_CONGESTED = 256 * 1024,
+	RESPAWN_MAX_MS = 1000,
+};
+#define HANG_NS (1500 * TD_MS_NS)
+#define SETTLED_NS (5 * TD_SEC_NS) /* a worker that lived this long did not die of its start */
+
+struct lane_speaker {
+	uint64_t user_id;
+	uint32_t ssrc;
+};
+
+/* What a replacement worker has to be told about a connection. */
+struct lane_conn {
+	struct lane_conn *next;
+	uint64_t conn;
+	bool has_key;
+	struct ipc_key *key; /* locked memory */
+	struct lane_speaker *speakers;
+	size_t speaker_count, speaker_cap;
+	uint64_t counters[COUNTER_COUNT]; /* not yet handed on */
+	bool counted;
+};
+
+struct lane {
+	struct lane_conf conf;
+	struct lane_thread *thread;
+	struct worker_process worker;
+	struct ipc_queue queue;
+	struct lane_conn *conns;
+	uint64_t last_packet_ns;
+	bool congested, ending;
+
+	uv_async_t *down;    /* the lane thread found the worker gone */
+	uv_poll_t *writable; /* the request pipe has room again */
+	uv_timer_t *respawn;
+	_Atomic(const char *) down_why;
+	uint64_t started_ns;
+	unsigned respawn_ms; /* 0: at once */
+
+	uint64_t ping_ns, ping_heard; /* a PING waits for its PONG since; 0: none */
+};
+
+/* uv handles outlive the lane until the loop has closed them. */
+static void handle_freed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static struct lane_conn **conn_find(struct lane *l, uint64_t conn)
+{
+	struct lane_conn **at;
+
+	for (at = &l->conns; *at != NULL && (*at)->conn != conn; at = &(*at)->next)
+		;
+	return at;
+}
+
+/* Messages that must arrive: without memory for them the process cannot do its work. */
+static void put(
+	struct lane *l, enum ipc_type type, uint64_t conn, const void *body, size_t body_len)
+{
+	if (ipc_queue_put(&l->queue, type, conn, body, body_len, NULL, 0) != TD_OK) {
+		log_error("out of memory");
+		abort();
+	}
+}
+
+/* ---- the worker's life ---- */
+
+static void put_conn_open(struct lane *l, uint64_t conn)
+{
+	struct ipc_conn_open open = { .reorder_ns = l->conf.reorder_ns,
+		.hold_ns = l->conf.hold_ns,
+		.want = IPC_WANT_PCM | IPC_WANT_RTCP,
+		.channels = l->conf.channels };
+
+	put(l, IPC_CONN_OPEN, conn, &open, sizeof(open));
+}
+
+static void put_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t ssrc)
+{
+	struct ipc_speaker speaker = { .user_id = user_id, .ssrc = ssrc };
+
+	put(l, IPC_SPEAKER, conn, &speaker, sizeof(speaker));
+}
+
+static void put_control(void *user, uint64_t conn, uint64_t serial)
+{
+	struct ipc_control control = { .serial = serial };
+
+	put(user, IPC_CONTROL, conn, &control, sizeof(control));
+}
+
+/* Everything a fresh worker must know before the next packet. */
+static void put_state(struct lane *l)
+{
+	struct ipc_hello hello = { .version = IPC_VERSION, .hdr_size = sizeof(struct ipc_hdr) };
+	struct lane_conn *c;
+	size_t i;
+
+	put(l, IPC_HELLO, 0, &hello, sizeof(hello));
+	for (c = l->conns; c != NULL; c = c->next) {
+		put_conn_open(l, c->conn);
+		if (c->has_key)
+			put(l, IPC_KEY, c->conn, c->key, sizeof(*c->key));
+		for (i = 0; i < c->speaker_count; i++)
+			put_speaker(l, c->conn, c->speakers[i].user_id, c->speakers[i].ssrc);
+	}
+	lane_thread_pending(l->thread, put_control, l);
+}
+
+static void on_writable(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	lane_flush(poll->data);
+}
+
+static int worker_start(struct lane *l)
+{
+	int r;
+
+	if ((r = worker_process_start(&l->worker, l->conf.unpacker)) != TD_OK)
+		return r;
+	if ((l->writable = malloc(sizeof(*l->writable))) == NULL)
+		return TD_ERR_NOMEM;
+	uv_poll_init(l->conf.loop, l->writable, l->worker.request_fd);
+	l->writable->data = l;
+	l->started_ns = td_mono_ns();
+	l->ping_ns = 0;
+	put_state(l);
+	lane_thread_worker(l->thread, l->worker.reply_fd);
+	return TD_OK;
+}
+
+static void worker_start_or_retry(struct lane *l)
+{
+	if (worker_start(l) == TD_OK)
+		return;
+	l->conf.worker_lost(l->conf.user, l->conf.index, strerror(errno), true);
+}
+
+static void on_respawn(uv_timer_t *timer)
+{
+	worker_start_or_retry(timer->data);
+}
+
+static void count_shed(void *user, uint64_t conn)
+{
+	lane_count(user, conn, COUNTER_OVERLOAD, 1);
+}
+
+static void worker_stop(struct lane *l, char *how, size_t how_len)
+{
+	if (l->writable != NULL)
+		uv_close((uv_handle_t *)l->writable, handle_freed);
+	l->writable = NULL;
+	worker_process_end(&l->worker, how, how_len);
+}
+
+/* The lane thread has read the last of the old worker; now a new one can take its place. */
+static void on_down(uv_async_t *async)
+{
+	struct lane *l = async->data;
+	const char *why = atomic_exchange(&l->down_why, NULL);
+	char how[64] = "", text[160];
+
+	if (why == NULL || l->ending)
+		return;
+	worker_stop(l, how, sizeof(how));
+	snprintf(text, sizeof(text), "%s%s%s", why, *why != '\0' ? ", " : "", how);
+	/* What was queued for the dead worker goes with it, counted; its state is sent anew. */
+	ipc_queue_shed(&l->queue, 0, count_shed, l);
+	ipc_queue_free(&l->queue);
+
+	if (td_mono_ns() - l->started_ns > SETTLED_NS)
+		l->respawn_ms = 0;
+	l->conf.worker_lost(l->conf.user, l->conf.index, text, false);
+	if (l->respawn_ms == 0)
+		worker_start_or_retry(l);
+	else
+		uv_timer_start(l->respawn, on_respawn, l->respawn_ms, 0);
+	l->respawn_ms = l->respawn_ms == 0 ? 5 : l->respawn_ms * 2;
+	if (l->respawn_ms > RESPAWN_MAX_MS)
+		l->respawn_ms = RESPAWN_MAX_MS;
+}
+
+/* On the lane thread. */
+static void on_worker_down(void *user, const char *why)
+{
+	struct lane *l = user;
+
+	atomic_store(&l->down_why, why);
+	uv_async_send(l->down);
+}
+
+void lane_watch(struct lane *l, uint64_t now_ns)
+{
+	uint64_t heard = lane_thread_heard(l->thread);
+
+	if (l->worker.pid <= 0)
+		return;
+	if (l->ping_ns == 0 || heard != l->ping_heard) {
+		put(l, IPC_PING, 0, NULL, 0);
+		l->ping_ns = now_ns;
+		l->ping_heard = heard;
+		return;
+	}
+	/* A lane thread that is busy with its disk hears nothing either: not the worker's fault. */
+	if (!lane_thread_waiting(l->thread))
+		l->ping_ns = now_ns;
+	else if (now_ns - l->ping_ns > HANG_NS)
+		kill(l->worker.pid, SIGKILL);
+}
+
+/* ---- connections ---- */
+
+int lane_conn_open(struct lane *l, uint64_t conn)
+{
+	struct lane_conn *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return TD_ERR_NOMEM;
+	c->conn = conn;
+	if ((c->key = sodium_malloc(sizeof(*c->key))) == NULL) {
+		free(c);
+		return TD_ERR_NOMEM;
+	}
+	c->next = l->conns;
+	l->conns = c;
+	put_conn_open(l, conn);
+	return TD_OK;
+}
+
+void lane_conn_close(struct lane *l, uint64_t conn)
+{
+	struct lane_conn **at = conn_find(l, conn), *c = *at;
+
+	if (c == NULL)
+		return;
+	*at = c->next;
+	sodium_free(c->key);
+	free(c->speakers);
+	free(c);
+	put(l, IPC_CONN_CLOSE, conn, NULL, 0);
+}
+
+void lane_conn_flush(struct lane *l, uint64_t conn)
+{
+	put(l, IPC_CONN_FLUSH, conn, NULL, 0);
+}
+
+void lane_conn_reset(struct lane *l, uint64_t conn)
+{
+	struct lane_conn *c = *conn_find(l, conn);
+
+	if (c == NULL)
+		return;
+	c->has_key = false;
+	sodium_memzero(c->key, sizeof(*c->key));
+	c->speaker_count = 0;
+	put(l, IPC_CONN_RESET, conn, NULL, 0);
+}
+
+void lane_conn_key(struct lane *l, uint64_t conn, enum transport_mode mode, uint32_t own_ssrc,
+	const uint8_t key[static TRANSPORT_KEY_LEN])
+{
+	struct lane_conn *c = *conn_find(l, conn);
+
+	if (c == NULL)
+		return;
+	c->key->mode = mode;
+	c->key->own_ssrc = own_ssrc;
+	memcpy(c->key->key, key, TRANSPORT_KEY_LEN);
+	c->has_key = true;
+	put(l, IPC_KEY, conn, c->key, sizeof(*c->key));
+}
+
+void lane_conn_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t ssrc)
+{
+	struct lane_conn *c = *conn_find(l, conn);
+	size_t i;
+
+	if (c == NULL)
+		return;
+	put_speaker(l, conn, user_id, ssrc);
+	for (i = 0; i < c->speaker_count && c->speakers[i].ssrc != ssrc; i++)
+		;
+	if (i == c->speaker_cap) {
+		size_t cap = c->speaker_cap > 0 ? c->speaker_cap * 2 : 8;
+		struct lane_speaker *bigger = reallocarray(c->speakers, cap, sizeof(*bigger));
+
+		if (bigger == NULL)
+			return; /* only a replacement worker would miss it */
+		c->speakers = bigger;
+		c->speaker_cap = cap;
+	}
+	c->speakers[i] = (struct lane_speaker){ .user_id = user_id, .ssrc = ssrc };
+	if (i == c->speaker_count)
+		c->speaker_count++;
+}
+
+void lane_conn_speaker_gone(struct lane *l, uint64_t conn, uint64_t user_id)
+{
+	struct ipc_speaker_gone gone = { .user_id = user_id };
+	struct lane_conn *c = *conn_find(l, conn);
+	size_t i, kept = 0;
+
+	if (c == NULL)
+		return;
+	for (i = 0; i < c->speaker_count; i++) {
+		if (c->speakers[i].user_id != user_id)
+			c->speakers[kept++] = c->speakers[i];
+	}
+	c->speaker_count = kept;
+	put(l, IPC_SPEAKER_GONE, conn, &gone, sizeof(gone));
+}
+
+/* ---- packets, time, controls ---- */
+
+void lane_packet(
+	struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8_t *data, size_t len)
+{
+	struct ipc_packet packet = { .arrival_ns = arrival_ns };
+
+	if (ipc_queue_put(&l->queue, IPC_PACKET, conn, &packet, sizeof(packet), data, len) != TD_OK)
+		lane_count(l, conn, COUNTER_OVERLOAD, 1);
+	l->last_packet_ns = arrival_ns;
+	if (l->conf.live && l->queue.len > QUEUE_MAX)
+		ipc_queue_shed(&l->queue, QUEUE_KEEP, count_shed, l);
+}
+
+void lane_tick(struct lane *l, uint64_t now_ns)
+{
+	struct ipc_tick tick = { .now_ns = now_ns };
+
+	put(l, IPC_TICK, 0, &tick, sizeof(tick));
+}
+
+uint64_t lane_last_packet_ns(const struct lane *l)
+{
+	return l->last_packet_ns;
+}
+
+void lane_count(struct lane *l, uint64_t conn, enum td_counter what, uint64_t n)
+{
+	struct lane_conn *c = *conn_find(l, conn);
+
+	if (c == NULL || n == 0)
+		return;
+	c->counters[what] += n;
+	c->counted = true;
+}
+
+static void control_put(struct lane *l, uint64_t conn, struct lane_control *c)
+{
+	c->conn = conn;
+	put_control(l, conn, lane_thread_post(l->thread, c));
+}
+
+void lane_control(struct lane *l, uint64_t conn, struct lane_control *c)
+{
+	struct lane_conn *lc = *conn_find(l, conn);
+	struct lane_control *count;
+
+	if (lc != NULL && lc->counted && (count = calloc(1, sizeof(*count))) != NULL) {
+		count->type = LANE_COUNT;
+		memcpy(count->counters, lc->counters, sizeof(count->counters));
+		memset(lc->counters, 0, sizeof(lc->counters));
+		lc->counted = false;
+		control_put(l, conn, count);
+	}
+	control_put(l, conn, c);
+}
+
+void lane_flush(struct lane *l)
+{
+	int r;
+
+	if (l->queue.len == 0 || l->writable == NULL)
+		return;
+	r = ipc_queue_write(&l->queue, l->worker.request_fd);
+	if (r == 1) {
+		uv_poll_start(l->writable, UV_WRITABLE, on_writable);
+	} else {
+		/* An error means that the worker is gone; the lane thread will find out, too. */
+		uv_poll_stop(l->writable);
+	}
+	if (l->congested && !lane_congested(l)) {
+		l->congested = false;
+		l->conf.drained(l->conf.user);
+	} else if (lane_congested(l)) {
+		l->congested = true;
+	}
+}
+
+bool lane_congested(const struct lane *l)
+{
+	return l->queue.len > QUEUE_CONGESTED;
+}
+
+/* ---- the lane ---- */
+
+static void handle_close(void *handle)
+{
+	if (handle != NULL)
+		uv_close(handle, handle_freed);
+}
+
+/* Both handles or none. */
+static int handles_init(struct lane *l)
+{
+	l->down = malloc(sizeof(*l->down));
+	l->respawn = malloc(sizeof(*l->respawn));
+	if (l->down == NULL || l->respawn == NULL ||
+		uv_async_init(l->conf.loop, l->down, on_down) != 0) {
+		free(l->down);
+		free(l->respawn);
+		l->down = NULL;
+		l->respawn = NULL;
+		return TD_ERR_NOMEM;
+	}
+	uv_timer_init(l->conf.loop, l->respawn);
+	l->down->data = l->respawn->data = l;
+	return TD_OK;
+}
+
+int lane_new(struct lane **ret, const struct lane_conf *conf)
+{
+	struct lane *l = calloc(1, sizeof(*l));
+	struct lane_thread_conf thread_conf = { .ops = conf->ops,
+		.user = conf->user,
+		.worker_down = on_worker_down,
+		.worker_user = l };
+	int r = TD_ERR_NOMEM;
+
+	if (l == NULL)
+		goto out;
+	l->conf = *conf;
+	l->worker.request_fd = -1;
+	ipc_queue_init(&l->queue);
+	if ((r = handles_init(l)) != TD_OK ||
+		(r = lane_thread_new(&l->thread, &thread_conf)) != TD_OK ||
+		(r = worker_start(l)) != TD_OK)
+		goto out;
+	*ret = l;
+	l = NULL;
+	r = TD_OK;
+out:
+	lane_free(l);
+	return r;
+}
+
+void lane_free(struct lane *l)
+{
+	char how[64];
+	int tries;
+
+	if (l == NULL)
+		return;
+	l->ending = true;
+	if (l->thread != NULL)
+		lane_thread_end(l->thread);
+	if (l->writable != NULL)
+		uv_close((uv_handle_t *)l->writable, handle_freed);
+	l->writable = NULL;
+	/* A worker ends when its request pipe does; one that does not is ended. */
+	if (l->worker.request_fd >= 0)
+		close(l->worker.request_fd);
+	l->worker.request_fd = -1;
+	for (tries = 0; l->worker.pid > 0 && tries < 100; tries++) {
+		if (waitpid(l->worker.pid, NULL, WNOHANG) == l->worker.pid)
+			l->worker.pid = 0;
+		else
+			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
+	worker_stop(l, how, sizeof(how));
+	lane_thread_free(l->thread);
+	handle_close(l->down);
+	handle_close(l->respawn);
+	while (l->conns != NULL)
+		lane_conn_close(l, l->conns->conn);
+	ipc_queue_free(&l->queue);
+	free(l);
+}

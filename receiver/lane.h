@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_RECEIVER_LANE_H
+#define TD_RECEIVER_LANE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/counters.h"
+#include "common/transport.h"
+#include "receiver/lane_thread.h"
+
+/*
+ * The writing half of a lane: what the network thread sends to one unpacker process, and the
+ * supervision of that process. A worker that dies, hangs or talks nonsense is replaced and told
+ * again what it has to know: connections, keys, speakers and controls still to be carried out.
+ *
+ * All calls on the network thread (the one that runs the loop); none blocks.
+ */
+struct lane;
+
+struct lane_conf {
+	uv_loop_t *loop;
+	unsigned index;       /* for messages */
+	const char *unpacker; /* path of the program */
+	bool live;            /* drop the oldest packets when the queue is full; else never drop */
+	unsigned channels;    /* of decoded frames */
+	uint64_t reorder_ns, hold_ns;
+	struct lane_thread_ops ops; /* on the lane thread */
+	void *user;                 /* of ops and of what follows */
+	/* The queue has room again after lane_congested() was true. */
+	void (*drained)(void *user);
+	/* The worker was lost and is replaced, or cannot be started at all (fatal). */
+	void (*worker_lost)(void *user, unsigned index, const char *how, bool fatal);
+};
+
+/* Starts the thread and the first worker. TD_ERR_NOMEM, TD_ERR_SYS with errno. */
+int lane_new(struct lane **ret, const struct lane_conf *conf);
+/* Ends worker and thread; sessions still open are closed as they are. May block for a second. The
+ * loop has to run once more for its handles. NULL is fine. */
+void lane_free(struct lane *l);
+
+/* A voice connection; conn is a number never used before. channels etc. come from the conf. */
+int lane_conn_open(struct lane *l, uint64_t conn);
+void lane_conn_close(struct lane *l, uint64_t conn);
+void lane_conn_flush(struct lane *l, uint64_t conn);
+/* A fresh Identify: keys, speakers and streams are dead. */
+void lane_conn_reset(struct lane *l, uint64_t conn);
+void lane_conn_key(struct lane *l, uint64_t conn, enum transport_mode mode, uint32_t own_ssrc,
+	const uint8_t key[static TRANSPORT_KEY_LEN]);
+void lane_conn_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t ssrc);
+void lane_conn_speaker_gone(struct lane *l, uint64_t conn, uint64_t user_id);
+
+/* One datagram as received, at most IPC_MAX_DGRAM bytes. */
+void lane_packet(
+	struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8_t *data, size_t len);
+void lane_tick(struct lane *l, uint64_t now_ns);
+/* When a packet last went down this lane; 0: never. */
+uint64_t lane_last_packet_ns(const struct lane *l);
+/* Counts something the network side saw happen to a connection; reaches its session by itself. */
+void lane_count(struct lane *l, uint64_t conn, enum td_counter what, uint64_t n);
+
+/* Puts a bookmark into the connection's stream; takes c over (from malloc). Counters go before. */
+void lane_control(struct lane *l, uint64_t conn, struct lane_control *c);
+
+/* Writes what the pipe takes. The loop's driver calls it once a turn for every lane. */
+void lane_flush(struct lane *l);
+/* True while more waits than a back-pressured source should add to. */
+bool lane_congested(const struct lane *l);
+/* To be called about twice a second: watches over the worker. */
+void lane_watch(struct lane *l, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/lane_thread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/ipc.h"
+#include "common/log.h"
+
+/* A session of files on this lane, found by the connection it records. */
+struct lane_session {
+	struct lane_session *next;
+	uint64_t conn;
+	struct sink_session *sinks;
+	struct lane_thread *thread;
+};
+
+struct lane_thread {
+	struct lane_thread_conf conf;
+	pthread_t thread;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int next_fd; /* a new worker's reply pipe; -1: none yet */
+	bool ending;
+	uint64_t last_serial;
+	struct lane_control *pending, **pending_end;
+
+	atomic_uint_fast64_t heard;
+	atomic_bool waiting;
+
+	/* the thread's own */
+	int fd;
+	bool ready; /* this worker has said READY */
+	struct lane_session *sessions;
+	uint64_t ticked_ns;
+};
+
+static struct lane_session **session_find(struct lane_thread *t, uint64_t conn)
+{
+	struct lane_session **at;
+
+	for (at = &t->sessions; *at != NULL && (*at)->conn != conn; at = &(*at)->next)
+		;
+	return at;
+}
+
+static struct sink_session *session_of(struct lane_thread *t, uint64_t conn)
+{
+	struct lane_session *s = *session_find(t, conn);
+
+	return s != NULL ? s->sinks : NULL;
+}
+
+/* ---- what the sinks say ---- */
+
+static void on_sink_event(void *user, const struct sink_event *event)
+{
+	struct lane_session *s = user;
+
+	s->thread->conf.ops.session_event(s->thread->conf.user, s->conn, event);
+}
+
+static void on_track(void *user, const struct sink_track_summary *track)
+{
+	struct lane_session *s = user;
+
+	s->thread->conf.ops.session_track(s->thread->conf.user, s->conn, track);
+}
+
+/* ---- controls ---- */
+
+static void session_open(struct lane_thread *t, struct lane_control *c)
+{
+	struct lane_session *s = calloc(1, sizeof(*s));
+	int r = TD_ERR_NOMEM;
+
+	if (s == NULL || *session_find(t, c->conn) != NULL)
+		goto out;
+	s->conn = c->conn;
+	s->thread = t;
+	c->conf.event = on_sink_event;
+	c->conf.user = s;
+	if ((r = sink_session_open(&s->sinks, &c->conf)) != TD_OK)
+		goto out;
+	s->next = t->sessions;
+	t->sessions = s;
+	s = NULL;
+out:
+	free(s);
+	t->conf.ops.session_opened(t->conf.user, c->conn, r);
+}
+
+static void session_close(struct lane_thread *t, uint64_t conn, uint64_t end_ns, const char *reason)
+{
+	struct lane_session **at = session_find(t, conn), *s = *at;
+	int r = TD_ERR_STATE;
+
+	if (s != NULL) {
+		r = sink_session_close(s->sinks, end_ns, reason, on_track, s);
+		*at = s->next;
+		free(s);
+	}
+	t->conf.ops.session_closed(t->conf.user, conn, r);
+}
+
+static void control_carry_out(struct lane_thread *t, struct lane_control *c)
+{
+	struct sink_session *sinks = session_of(t, c->conn);
+
+	if (c->type == LANE_SESSION_OPEN) {
+		session_open(t, c);
+		return;
+	}
+	if (c->type == LANE_SESSION_CLOSE) {
+		session_close(t, c->conn, c->at_ns, c->text);
+		return;
+	}
+	if (sinks == NULL)
+		return; /* its folder could not be made, which was reported then */
+	switch (c->type) {
+	case LANE_SPEAKER:
+		sink_session_speaker(sinks, c->user_id, c->ssrc, c->at_ns);
+		break;
+	case LANE_SPEAKER_LEFT:
+		sink_session_speaker_left(sinks, c->user_id, c->at_ns);
+		break;
+	case LANE_PAUSE:
+		sink_session_pause(sinks, c->at_ns);
+		break;
+	case LANE_RESUME:
+		sink_session_resume(sinks, c->at_ns);
+		break;
+	case LANE_MARK:
+		sink_session_mark(sinks, c->name, c->text, c->at_ns);
+		break;
+	case LANE_COUNT:
+		sink_session_count(sinks, 0, 0, c->counters);
+		break;
+	case LANE_SESSION_OPEN:
+	case LANE_SESSION_CLOSE:
+		break;
+	}
+}
+
+uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c)
+{
+	uint64_t serial;
+
+	pthread_mutex_lock(&t->lock);
+	serial = c->serial = ++t->last_serial;
+	c->next = NULL;
+	*t->pending_end = c;
+	t->pending_end = &c->next;
+	pthread_mutex_unlock(&t->lock);
+	return serial; /* c may be carried out and freed by now */
+}
+
+void lane_thread_pending(
+	struct lane_thread *t, void (*each)(void *user, uint64_t conn, uint64_t serial), void *user)
+{
+	struct lane_control *c;
+
+	pthread_mutex_lock(&t->lock);
+	for (c = t->pending; c != NULL; c = c->next)
+		each(user, c->conn, c->serial);
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* The oldest control, when it has this serial: echoes come in order or the worker is broken. */
+static struct lane_control *control_take(struct lane_thread *t, uint64_t serial)
+{
+	struct lane_control *c;
+
+	pthread_mutex_lock(&t->lock);
+	c = t->pending;
+	if (c != NULL && c->serial == serial) {
+		t->pending = c->next;
+		if (t->pending == NULL)
+			t->pending_end = &t->pending;
+	} else {
+		c = NULL;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return c;
+}
+
+/* ---- messages from the worker, which may have been taken over ---- */
+
+static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
+{
+	const struct ipc_frame *f = msg->body;
+	struct sink_session *sinks = session_of(t, msg->hdr.conn);
+	struct sink_frame frame;
+
+	if (f->samples == 0 || f->samples > 5760 || f->channels < 1 || f->channels > 2 ||
+		f->kind >= IPC_FRAME_KINDS || msg->data_len != 2u * f->samples * f->channels)
+		return TD_ERR_MALFORMED;
+	t->conf.ops.sound(t->conf.user, f->samples);
+	if (sinks == NULL)
+		return TD_OK;
+	frame = (struct sink_frame){ .user_id = f->user_id,
+		.arrival_ns = f->arrival_ns,
+		.sent_ns = f->sent_ns,
+		.ssrc = f->ssrc,
+		.rtp_ts = f->rtp_ts,
+		.seq = f->seq,
+		.samples = f->samples,
+		.kind = f->kind,
+		.channels = f->channels,
+		.spurt = (f->flags & IPC_FRAME_SPURT) != 0,
+		.pcm = (const int16_t *)(const void *)msg->data };
+	sink_session_frame(sinks, &frame);
+	return TD_OK;
+}
+
+static void on_counters(struct lane_thread *t, const struct ipc_msg *msg)
+{
+	const struct ipc_counters *c = msg->body;
+	struct sink_session *sinks = session_of(t, msg->hdr.conn);
+
+	t->conf.ops.counted(t->conf.user, c->delta);
+	if (sinks != NULL)
+		sink_session_count(sinks, c->ssrc, c->user_id, c->delta);
+}
+
+static int on_control_echo(struct lane_thread *t, const struct ipc_msg *msg)
+{
+	const struct ipc_control *body = msg->body;
+	struct lane_control *c = control_take(t, body->serial);
+
+	if (c == NULL)
+		return TD_ERR_MALFORMED;
+	control_carry_out(t, c);
+	free(c);
+	return TD_OK;
+}
+
+static int on_ready(struct lane_thread *t, const struct ipc_msg *msg)
+{
+	const struct ipc_hello *hello = msg->body;
+
+	if (t->ready || hello->version != IPC_VERSION || hello->hdr_size != sizeof(struct ipc_hdr))
+		return TD_ERR_MALFORMED;
+	t->ready = true;
+	return TD_OK;
+}
+
+static int dispatch(struct lane_thread *t, const struct ipc_msg *msg)
+{
+	const struct ipc_rtcp *rtcp = msg->body;
+	const struct ipc_log *text = msg->body;
+
+	if (!t->ready && msg->hdr.type != IPC_READY && msg->hdr.type != IPC_LOG)
+		return TD_ERR_MALFORMED;
+	switch (msg->hdr.type) {
+	case IPC_READY:
+		return on_ready(t, msg);
+	case IPC_FRAME:
+		return on_frame(t, msg);
+	case IPC_COUNTERS:
+		on_counters(t, msg);
+		return TD_OK;
+	case IPC_CONTROL_ECHO:
+		return on_control_echo(t, msg);
+	case IPC_RTCP:
+		if (session_of(t, msg->hdr.conn) != NULL)
+			sink_session_rtcp(session_of(t, msg->hdr.conn), rtcp->arrival_ns,
+				rtcp->user_id, rtcp->ssrc, msg->data, msg->data_len);
+		return TD_OK;
+	case IPC_LOG:
+		td_log(text->level <= TD_LOG_DEBUG ? (enum td_log_level)text->level : TD_LOG_WARN,
+			"unpacker: %.*s", (int)msg->data_len, (const char *)msg->data);
+		return TD_OK;
+	case IPC_PONG:
+		return TD_OK;
+	}
+	return TD_ERR_MALFORMED;
+}
+
+/* ---- the thread ---- */
+
+/* Files are kept valid whether or not anybody speaks. */
+static void tick_sessions(struct lane_thread *t)
+{
+	uint64_t now_ns = td_mono_ns();
+	struct lane_session *s;
+
+	if (now_ns - t->ticked_ns < TD_SEC_NS / 2)
+		return;
+	t->ticked_ns = now_ns;
+	for (s = t->sessions; s != NULL; s = s->next)
+		sink_session_tick(s->sinks, now_ns);
+}
+
+/* As read(2) on the reply pipe, with the sessions ticked while it waits. */
+static ssize_t read_ticking(struct lane_thread *t, uint8_t *room, size_t len)
+{
+	for (;;) {
+		struct pollfd pfd = { .fd = t->fd, .events = POLLIN };
+		ssize_t n;
+		int ready;
+
+		atomic_store(&t->waiting, true);
+		ready = poll(&pfd, 1, t->sessions != NULL ? 500 : -1);
+		atomic_store(&t->waiting, false);
+		tick_sessions(t);
+		if (ready <= 0)
+			continue;
+		n = read(t->fd, room, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		return n;
+	}
+}
+
+/* Reads one worker's replies to their end; returns what was wrong with them, "" for a plain end. */
+static const char *serve_worker(struct lane_thread *t)
+{
+	struct ipc_reader *reader = NULL;
+	struct ipc_msg msg;
+	const char *why = "";
+	size_t room_len;
+	uint8_t *room;
+	ssize_t n;
+	int r = 0;
+
+	if (ipc_reader_new(&reader, IPC_TO_RECEIVER) != TD_OK)
+		return "out of memory";
+	t->ready = false;
+	for (;;) {
+		room = ipc_reader_room(reader, &room_len);
+		if ((n = read_ticking(t, room, room_len)) <= 0)
+			break;
+		ipc_reader_fed(reader, (size_t)n);
+		while ((r = ipc_reader_next(reader, &msg)) == 1) {
+			atomic_fetch_add(&t->heard, 1);
+			if ((r = dispatch(t, &msg)) != TD_OK)
+				break;
+		}
+		if (r != 0) {
+			why = "sent a malformed message";
+			break;
+		}
+	}
+	ipc_reader_free(reader);
+	return why;
+}
+
+static int next_worker(struct lane_thread *t)
+{
+	int fd;
+
+	pthread_mutex_lock(&t->lock);
+	while (t->next_fd < 0 && !t->ending)
+		pthread_cond_wait(&t->changed, &t->lock);
+	fd = t->next_fd;
+	t->next_fd = -1;
+	pthread_mutex_unlock(&t->lock);
+	return fd;
+}
+
+static void *lane_thread_run(void *arg)
+{
+	struct lane_thread *t = arg;
+
+	while ((t->fd = next_worker(t)) >= 0) {
+		const char *why = serve_worker(t);
+
+		close(t->fd);
+		t->conf.worker_down(t->conf.worker_user, why);
+	}
+	while (t->sessions != NULL)
+		session_close(t, t->sessions->conn, 0, "aborted");
+	return NULL;
+}
+
+int lane_thread_new(struct lane_thread **ret, const struct lane_thread_conf *conf)
+{
+	struct lane_thread *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return TD_ERR_NOMEM;
+	t->conf = *conf;
+	t->next_fd = -1;
+	t->pending_end = &t->pending;
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_cond_init(&t->changed, NULL);
+	if (pthread_create(&t->thread, NULL, lane_thread_run, t) != 0) {
+		free(t);
+		return TD_ERR_SYS;
+	}
+	*ret = t;
+	return TD_OK;
+}
+
+void lane_thread_end(struct lane_thread *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->ending = true;
+	pthread_cond_signal(&t->changed);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void lane_thread_free(struct lane_thread *t)
+{
+	struct lane_control *c;
+
+	if (t == NULL)
+		return;
+	lane_thread_end(t);
+	pthread_join(t->thread, NULL);
+	while ((c = t->pending) != NULL) {
+		t->pending = c->next;
+		free(c);
+	}
+	pthread_cond_destroy(&t->changed);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+void lane_thread_worker(struct lane_thread *t, int reply_fd)
+{
+	pthread_mutex_lock(&t->lock);
+	t->next_fd = reply_fd;
+	pthread_cond_signal(&t->changed);
+	pthread_mutex_unlock(&t->lock);
+}
+
+uint64_t lane_thread_heard(const struct lane_thread *t)
+{
+	return atomic_load(&t->heard);
+}
+
+bool lane_thread_waiting(const struct lane_thread *t)
+{
+	return atomic_load(&t->waiting);
+}

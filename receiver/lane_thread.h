@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_RECEIVER_LANE_THREAD_H
+#define TD_RECEIVER_LANE_THREAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/counters.h"
+#include "sinks/host.h"
+
+/*
+ * The reading half of a lane: a thread that takes what comes back from the unpacker and runs the
+ * sinks of every session on the lane. The writing half is receiver/lane.h.
+ *
+ * What the sinks must be told in order with the sound (a session opens, a user joins, a pause
+ * begins) is put here with lane_thread_post() and a CONTROL message with its serial goes down the
+ * request pipe; the thread carries it out when the serial comes back. So the worker decides nothing
+ * but when.
+ */
+enum lane_control_type {
+	LANE_SESSION_OPEN,  /* conf */
+	LANE_SESSION_CLOSE, /* at_ns, text: reason */
+	LANE_SPEAKER,       /* user_id, ssrc, at_ns */
+	LANE_SPEAKER_LEFT,  /* user_id, at_ns */
+	LANE_PAUSE,         /* at_ns */
+	LANE_RESUME,        /* at_ns */
+	LANE_MARK,          /* name, text, at_ns */
+	LANE_COUNT,         /* counters: what the network side counted */
+};
+struct lane_control {
+	struct lane_control *next;
+	enum lane_control_type type;
+	uint64_t serial, conn, at_ns, user_id;
+	uint32_t ssrc;
+	const char *name; /* static */
+	char text[160];
+	struct sink_session_conf
+		conf; /* its name, when not NULL, is owned by whoever outlives us */
+	uint64_t counters[COUNTER_COUNT];
+};
+
+/* How the thread speaks to the rest; all called on the lane thread. */
+struct lane_thread_ops {
+	/* A session of files opened (r 0) or could not be; or closed, with how that went. */
+	void (*session_opened)(void *user, uint64_t conn, int r);
+	void (*session_closed)(void *user, uint64_t conn, int r);
+	void (*session_track)(void *user, uint64_t conn, const struct sink_track_summary *track);
+	void (*session_event)(void *user, uint64_t conn, const struct sink_event *event);
+	/* What the unpacker counted since last time, and sound that reached the sinks (samples). */
+	void (*counted)(void *user, const uint64_t delta[static COUNTER_COUNT]);
+	void (*sound)(void *user, unsigned samples);
+};
+
+struct lane_thread;
+
+struct lane_thread_conf {
+	struct lane_thread_ops ops;
+	void *user; /* of ops */
+	/* The reply pipe ended, or what came out of it made no sense (why, static; "" for a plain
+	 * end): the worker is done for. The thread waits for lane_thread_worker(). */
+	void (*worker_down)(void *worker_user, const char *why);
+	void *worker_user;
+};
+
+/* Starts the thread. TD_ERR_NOMEM, TD_ERR_SYS. */
+int lane_thread_new(struct lane_thread **ret, const struct lane_thread_conf *conf);
+/* Waits for the thread, which ends once lane_thread_end() was called and its pipe is at its end.
+ * Sessions still open are closed as they are. NULL is fine. */
+void lane_thread_free(struct lane_thread *t);
+void lane_thread_end(struct lane_thread *t);
+
+/* Gives the thread the reply pipe of a new worker (it closes it), after worker_down or at start. */
+void lane_thread_worker(struct lane_thread *t, int reply_fd);
+
+/* Takes over c (from malloc) and gives it the next serial, which is returned. */
+uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c);
+/* Calls each with every control posted and not yet carried out, in order: a new worker has to be
+ * asked for them again. */
+void lane_thread_pending(struct lane_thread *t,
+	void (*each)(void *user, uint64_t conn, uint64_t serial), void *user);
+
+/* For the watchdog: how many messages have come back in all, and whether the thread is waiting for
+ * more right now (and not, say, for a disk). Any thread. */
+uint64_t lane_thread_heard(const struct lane_thread *t);
+bool lane_thread_waiting(const struct lane_thread *t);
+
+#endif

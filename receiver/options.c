@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+
+static const char usage[] =
+	"Usage: receiver --join FILE|- [OPTION]...\n"
+	"       receiver --replay CAPTURE --keys FILE [OPTION]...\n"
+	"\n"
+	"Records a Discord voice call: one aligned file per speaker, and session.json.\n"
+	"\n"
+	"Where the call comes from:\n"
+	"  --join FILE           connection info, a JSON object a line, a guild each\n"
+	"  --join -              the same and commands from standard input while it runs\n"
+	"  --replay CAPTURE      a capture file (pcap or pcapng) instead of the network\n"
+	"  --keys FILE           keys and speakers of the capture\n"
+	"  --realtime            replay at the speed of the capture\n"
+	"\n"
+	"What becomes of it:\n"
+	"  --out DIR             folder of the recordings (default: recordings)\n"
+	"  --session-name NAME   folder of this session (default: guild-channel-start)\n"
+	"  --sink SPEC           NAME[:key=value,...], repeatable (default: file:format=wav)\n"
+	"\n"
+	"How it runs:\n"
+	"  --workers N           unpacker processes (default: number of CPUs)\n"
+	"  --duration SECONDS    stop after this much recording\n"
+	"  --rejoin-timeout SECONDS  wait for new connection info on stdin (default: 60)\n"
+	"  --ca-file PEM         trust these roots too\n"
+	"  --events              events as JSON lines on standard output\n"
+	"  --log-format text|json\n"
+	"  -v, --verbose         say more\n"
+	"  -q, --quiet           say only what went wrong\n"
+	"  -h, --help            this text\n"
+	"  -V, --version         version\n"
+	"\n"
+	"Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 new connection info\n"
+	"is needed or the server turned us away for good. docs/events.md describes the input\n"
+	"lines and the events, docs/session.md what is written.\n";
+
+enum option_id {
+	OPT_JOIN = 256,
+	OPT_REPLAY,
+	OPT_KEYS,
+	OPT_REALTIME,
+	OPT_OUT,
+	OPT_SESSION_NAME,
+	OPT_SINK,
+	OPT_WORKERS,
+	OPT_DURATION,
+	OPT_REJOIN_TIMEOUT,
+	OPT_CA_FILE,
+	OPT_EVENTS,
+	OPT_LOG_FORMAT,
+};
+
+static const struct option long_options[] = {
+	{ "join", required_argument, NULL, OPT_JOIN },
+	{ "replay", required_argument, NULL, OPT_REPLAY },
+	{ "keys", required_argument, NULL, OPT_KEYS },
+	{ "realtime", no_argument, NULL, OPT_REALTIME },
+	{ "out", required_argument, NULL, OPT_OUT },
+	{ "session-name", required_argument, NULL, OPT_SESSION_NAME },
+	{ "sink", required_argument, NULL, OPT_SINK },
+	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "duration", required_argument, NULL, OPT_DURATION },
+	{ "rejoin-timeout", required_argument, NULL, OPT_REJOIN_TIMEOUT },
+	{ "ca-file", required_argument, NULL, OPT_CA_FILE },
+	{ "events", no_argument, NULL, OPT_EVENTS },
+	{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int complain(const char *option, const char *value, const char *what)
+{
+	fprintf(stderr, "receiver: %s%s%s: %s\n", option, value != NULL ? " " : "",
+		value != NULL ? value : "", what);
+	return EXIT_WRONG_USAGE;
+}
+
+/* Seconds with a fraction, above zero and below 10 years. */
+static int parse_seconds(uint64_t *ret_ns, const char *option, const char *text)
+{
+	double seconds;
+	char *end;
+
+	errno = 0;
+	seconds = strtod(text, &end);
+	if (end == text || *end != '\0' || errno != 0 || !isfinite(seconds) || seconds <= 0 ||
+		seconds > 315360000)
+		return complain(option, text, "not a number of seconds above 0");
+	*ret_ns = (uint64_t)(seconds * 1e9);
+	return -1;
+}
+
+static int parse_workers(struct options *o, const char *text)
+{
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n < 1 ||
+		n > OPTIONS_MAX_WORKERS)
+		return complain("--workers", text, "not a number from 1 to 256");
+	o->workers = (unsigned)n;
+	return -1;
+}
+
+static int parse_sink(struct options *o, const char *text)
+{
+	char err[256];
+
+	if (o->sink_count == OPTIONS_MAX_SINKS)
+		return complain("--sink", text, "too many sinks");
+	if (sink_spec_parse(&o->sinks[o->sink_count], text, err, sizeof(err)) != TD_OK)
+		return complain("--sink", text, err);
+	o->sink_count++;
+	return -1;
+}
+
+/* It becomes a folder's name: one path component that hides nothing. */
+static int parse_session_name(struct options *o, const char *text)
+{
+	if (*text == '\0' || *text == '.' || strchr(text, '/') != NULL || strlen(text) > 200)
+		return complain("--session-name", text,
+			"not a folder name (no '/', no leading '.', at most 200 bytes)");
+	o->session_name = text;
+	return -1;
+}
+
+static int parse_one(struct options *o, int id, const char *value)
+{
+	switch (id) {
+	case OPT_JOIN:
+		o->join = value;
+		return -1;
+	case OPT_REPLAY:
+		o->replay = value;
+		return -1;
+	case OPT_KEYS:
+		o->keys = value;
+		return -1;
+	case OPT_REALTIME:
+		o->realtime = true;
+		return -1;
+	case OPT_OUT:
+		o->out = value;
+		return *value != '\0' ? -1 : complain("--out", value, "empty");
+	case OPT_SESSION_NAME:
+		return parse_session_name(o, value);
+	case OPT_SINK:
+		return parse_sink(o, value);
+	case OPT_WORKERS:
+		return parse_workers(o, value);
+	case OPT_DURATION:
+		return parse_seconds(&o->duration_ns, "--duration", value);
+	case OPT_REJOIN_TIMEOUT:
+		return parse_seconds(&o->rejoin_timeout_ns, "--rejoin-timeout", value);
+	case OPT_CA_FILE:
+		o->ca_file = value;
+		return -1;
+	case OPT_EVENTS:
+		o->events = true;
+		return -1;
+	case OPT_LOG_FORMAT:
+		if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
+			return complain("--log-format", value, "neither text nor json");
+		o->log_json = strcmp(value, "json") == 0;
+		return -1;
+	case 'v':
+		o->verbose = true;
+		return -1;
+	case 'q':
+		o->quiet = true;
+		return -1;
+	case 'h':
+		fputs(usage, stdout);
+		return EXIT_DONE;
+	case 'V':
+		puts("receiver (tapedeck) " TD_VERSION);
+		return EXIT_DONE;
+	}
+	fputs("Try 'receiver --help'.\n", stderr); /* getopt has said what is wrong */
+	return EXIT_WRONG_USAGE;
+}
+
+/* What only makes sense, or only is complete, together. */
+static int check_together(struct options *o)
+{
+	long cpus;
+
+	if ((o->join == NULL) == (o->replay == NULL))
+		return complain("--join or --replay", NULL, "exactly one of them is needed");
+	if (o->replay != NULL && o->keys == NULL)
+		return complain("--replay", NULL, "needs --keys");
+	if (o->replay == NULL && (o->keys != NULL || o->realtime))
+		return complain(
+			o->keys != NULL ? "--keys" : "--realtime", NULL, "goes with --replay");
+	if (o->workers == 0) {
+		cpus = sysconf(_SC_NPROCESSORS_ONLN);
+		o->workers = cpus < 1                ? 1
+			: cpus > OPTIONS_MAX_WORKERS ? OPTIONS_MAX_WORKERS
+						     : (unsigned)cpus;
+	}
+	return o->sink_count > 0 ? -1 : parse_sink(o, "file:format=wav");
+}
+
+int options_parse(struct options *ret, int argc, char **argv)
+{
+	int id, status;
+
+	*ret = (struct options){ .out = "recordings", .rejoin_timeout_ns = 60 * TD_SEC_NS };
+	while ((id = getopt_long(argc, argv, "vqhV", long_options, NULL)) != -1) {
+		if ((status = parse_one(ret, id, optarg)) >= 0)
+			return status;
+	}
+	if (optind < argc)
+		return complain(argv[optind], NULL, "there are no arguments without an option");
+	return check_together(ret);
+}
+
+void options_free(struct options *o)
+{
+	while (o->sink_count > 0)
+		sink_spec_free(o->sinks[--o->sink_count]);
+}

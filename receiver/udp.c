@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/udp.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/ipc.h"
+#include "common/log.h"
+#include "common/rtp.h"
+#include "receiver/discovery.h"
+
+enum {
+	RECEIVE_BUFFER = 4 * 1024 * 1024,
+	BATCH = 32,
+	BATCHES_A_TURN = 8, /* one loud connection must not starve the others */
+	DISCOVERY_TRIES = 5,
+	DISCOVERY_MS = 1000,
+	KEEPALIVE_MS = 5000,
+	KEEPALIVE_LEN = 8,
+	SILENCE_MS = 20,
+	SILENCE_PACKETS = 5,
+	SILENCE_SAMPLES = 960,
+};
+/* A wall clock that moved against the monotonic one by more was set, not merely slewed. */
+#define CLOCK_STEP_NS (50 * (int64_t)TD_MS_NS)
+
+struct udp {
+	struct udp_conf conf;
+	int fd;
+	uv_poll_t poll;
+	uv_timer_t discovery, keepalive, silence;
+	int closing; /* handles not closed yet */
+	bool found;  /* discovery is over */
+	unsigned tries;
+
+	uint64_t last_arrival_ns;
+	int64_t wall_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC at the last batch */
+	uint32_t kernel_dropped;
+
+	struct transport *transport;
+	uint32_t nonce, keepalives, timestamp;
+	uint16_t sequence;
+	unsigned silence_left;
+};
+
+/* One batch for all connections: the network thread reads one socket at a time. */
+static struct {
+	uint8_t data[BATCH][IPC_MAX_DGRAM];
+	uint8_t control[BATCH][CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(uint32_t))];
+	struct iovec iov[BATCH];
+	struct mmsghdr msgs[BATCH];
+} batch;
+
+static void batch_reset(void)
+{
+	size_t i;
+
+	for (i = 0; i < BATCH; i++) {
+		batch.iov[i] = (struct iovec){ batch.data[i], sizeof(batch.data[i]) };
+		batch.msgs[i].msg_hdr = (struct msghdr){ .msg_iov = &batch.iov[i],
+			.msg_iovlen = 1,
+			.msg_control = batch.control[i],
+			.msg_controllen = sizeof(batch.control[i]) };
+	}
+}
+
+struct batch_clock {
+	uint64_t mono_ns, wall_ns;
+	bool stepped; /* stamps of this batch may be from before the wall clock was set */
+};
+
+static struct batch_clock batch_clock_read(struct udp *u)
+{
+	struct batch_clock c = { .mono_ns = td_mono_ns(), .wall_ns = td_utc_ns() };
+	int64_t offset = (int64_t)(c.wall_ns - c.mono_ns), moved = offset - u->wall_offset_ns;
+
+	c.stepped = moved > CLOCK_STEP_NS || moved < -CLOCK_STEP_NS;
+	u->wall_offset_ns = offset;
+	return c;
+}
+
+/* Reads the kernel's stamp and drop count; arrival on the monotonic base, never falling. */
+static uint64_t datagram_arrival(struct udp *u, struct msghdr *msg, const struct batch_clock *clock)
+{
+	uint64_t arrival_ns = clock->mono_ns, stamp_ns;
+	struct cmsghdr *cm;
+	struct timespec ts;
+	uint32_t dropped;
+
+	for (cm = CMSG_FIRSTHDR(msg); cm != NULL; cm = CMSG_NXTHDR(msg, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET)
+			continue;
+		if (cm->cmsg_type == SO_TIMESTAMPNS && !clock->stepped) {
+			memcpy(&ts, CMSG_DATA(cm), sizeof(ts));
+			stamp_ns = (uint64_t)ts.tv_sec * TD_SEC_NS + (uint64_t)ts.tv_nsec;
+			if (stamp_ns <= clock->wall_ns)
+				arrival_ns = clock->mono_ns - (clock->wall_ns - stamp_ns);
+		} else if (cm->cmsg_type == SO_RXQ_OVFL) {
+			memcpy(&dropped, CMSG_DATA(cm), sizeof(dropped));
+			if (dropped != u->kernel_dropped)
+				u->conf.kernel_dropped(u->conf.user, dropped - u->kernel_dropped);
+			u->kernel_dropped = dropped;
+		}
+	}
+	if (arrival_ns < u->last_arrival_ns)
+		arrival_ns = u->last_arrival_ns;
+	u->last_arrival_ns = arrival_ns;
+	return arrival_ns;
+}
+
+/* True when the datagram was about discovery, whatever came of it. */
+static bool discovery_take(struct udp *u, const uint8_t *data, size_t len)
+{
+	char address[INET6_ADDRSTRLEN];
+	uint16_t port;
+
+	if (datagram_classify(data, len) != DATAGRAM_DISCOVERY)
+		return false;
+	if (u->found || discovery_response(address, &port, data, len, u->conf.ssrc) != TD_OK)
+		return true;
+	u->found = true;
+	uv_timer_stop(&u->discovery);
+	u->conf.discovered(u->conf.user, address, port);
+	return true;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct udp *u = poll->data;
+	int turn, n, i;
+
+	(void)status;
+	(void)events;
+	for (turn = 0; turn < BATCHES_A_TURN; turn++) {
+		struct batch_clock clock;
+
+		batch_reset();
+		n = recvmmsg(u->fd, batch.msgs, BATCH, MSG_DONTWAIT, NULL);
+		/* ECONNREFUSED and its kin are old news about datagrams we sent: the gateway
+		 * tells when the server is gone. */
+		if (n <= 0)
+			return;
+		clock = batch_clock_read(u);
+		for (i = 0; i < n; i++) {
+			uint64_t arrival_ns = datagram_arrival(u, &batch.msgs[i].msg_hdr, &clock);
+			const uint8_t *data = batch.data[i];
+			size_t len = batch.msgs[i].msg_len;
+
+			if (!discovery_take(u, data, len))
+				u->conf.datagram(u->conf.user, arrival_ns, data, len);
+			if (u->closing > 0)
+				return; /* a callback has freed us */
+		}
+		if (n < BATCH)
+			return;
+	}
+}
+
+/* What we send is never worth an error: it is repeated, or not needed. */
+static void send_quietly(struct udp *u, const uint8_t *data, size_t len)
+{
+	if (send(u->fd, data, len, MSG_DONTWAIT) < 0)
+		log_debug("udp: send: %s", strerror(errno));
+}
+
+static void on_discovery(uv_timer_t *timer)
+{
+	struct udp *u = timer->data;
+	uint8_t request[DISCOVERY_LEN];
+
+	if (u->tries++ == DISCOVERY_TRIES) {
+		uv_timer_stop(timer);
+		u->conf.failed(u->conf.user, "no answer to IP discovery");
+		return;
+	}
+	discovery_request(request, u->conf.ssrc);
+	send_quietly(u, request, sizeof(request));
+}
+
+static void on_keepalive(uv_timer_t *timer)
+{
+	struct udp *u = timer->data;
+	uint8_t data[KEEPALIVE_LEN];
+	struct wr w;
+
+	wr_init(&w, data, sizeof(data));
+	wr_u64(&w, u->keepalives++);
+	send_quietly(u, data, sizeof(data));
+}
+
+static void on_silence(uv_timer_t *timer)
+{
+	static const uint8_t silence[] = { 0xf8, 0xff, 0xfe };
+	struct udp *u = timer->data;
+	uint8_t header[RTP_MIN_HEADER];
+	uint8_t packet[RTP_MIN_HEADER + sizeof(silence) + TRANSPORT_TAG_LEN + TRANSPORT_NONCE_LEN];
+	size_t len;
+
+	rtp_write(header, RTP_OPUS_PAYLOAD_TYPE, u->sequence++, u->timestamp, u->conf.ssrc);
+	u->timestamp += SILENCE_SAMPLES;
+	len = transport_seal(
+		u->transport, packet, header, sizeof(header), silence, sizeof(silence), u->nonce++);
+	send_quietly(u, packet, len);
+	if (--u->silence_left == 0)
+		uv_timer_stop(timer);
+}
+
+static int socket_open(const struct udp_conf *conf)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(conf->port) };
+	int one = 1, size = RECEIVE_BUFFER, fd;
+
+	if (inet_pton(AF_INET, conf->host, &to.sin_addr) != 1) {
+		errno = EINVAL;
+		return -1;
+	}
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	/* More than net.core.rmem_max where we may; what we get is what we get. */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) != 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one)) != 0 ||
+		connect(fd, (const struct sockaddr *)&to, sizeof(to)) != 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int udp_new(struct udp **ret, const struct udp_conf *conf)
+{
+	struct udp *u = calloc(1, sizeof(*u));
+
+	if (u == NULL)
+		return TD_ERR_NOMEM;
+	u->conf = *conf;
+	u->conf.host = NULL; /* borrowed for the call */
+	if ((u->fd = socket_open(conf)) < 0) {
+		free(u);
+		return TD_ERR_SYS;
+	}
+	u->wall_offset_ns = (int64_t)(td_utc_ns() - td_mono_ns());
+	uv_poll_init(conf->loop, &u->poll, u->fd);
+	uv_timer_init(conf->loop, &u->discovery);
+	uv_timer_init(conf->loop, &u->keepalive);
+	uv_timer_init(conf->loop, &u->silence);
+	u->poll.data = u->discovery.data = u->keepalive.data = u->silence.data = u;
+	uv_poll_start(&u->poll, UV_READABLE, on_readable);
+	uv_timer_start(&u->discovery, on_discovery, 0, DISCOVERY_MS);
+	*ret = u;
+	return TD_OK;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct udp *u = handle->data;
+
+	if (--u->closing > 0)
+		return;
+	transport_free(u->transport);
+	free(u);
+}
+
+void udp_free(struct udp *u)
+{
+	if (u == NULL)
+		return;
+	u->closing = 4;
+	uv_close((uv_handle_t *)&u->poll, on_closed);
+	uv_close((uv_handle_t *)&u->discovery, on_closed);
+	uv_close((uv_handle_t *)&u->keepalive, on_closed);
+	uv_close((uv_handle_t *)&u->silence, on_closed);
+	close(u->fd);
+}
+
+int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TRANSPORT_KEY_LEN])
+{
+	bool first = u->transport == NULL;
+	struct transport *t;
+	int r;
+
+	if ((r = transport_new(&t, mode, key)) != TD_OK)
+		return r;
+	transport_free(u->transport);
+	u->transport = t;
+	if (!first)
+		return TD_OK;
+	u->silence_left = SILENCE_PACKETS;
+	uv_timer_start(&u->silence, on_silence, 0, SILENCE_MS);
+	uv_timer_start(&u->keepalive, on_keepalive, 0, KEEPALIVE_MS);
+	return TD_OK;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_RECEIVER_UDP_H
+#define TD_RECEIVER_UDP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/transport.h"
+
+/*
+ * The UDP socket of one voice connection (voice-gateway.md sections 8 and 13): connected, so that
+ * datagrams of anybody else never arrive; IP discovery; reception in batches with the kernel's
+ * arrival times; keepalives and the few packets of silence that open the way back. Network thread.
+ */
+struct udp;
+
+struct udp_conf {
+	uv_loop_t *loop;
+	const char *host; /* IPv4 address as text */
+	uint16_t port;
+	uint32_t ssrc; /* our own */
+	/* IP discovery succeeded: our address as the server sees it. */
+	void (*discovered)(void *user, const char *address, uint16_t port);
+	/* Five requests went unanswered, or the socket failed. udp_free() may be called from here.
+	 */
+	void (*failed)(void *user, const char *why);
+	/* A datagram that is no discovery answer; borrowed for the call. Arrival times never fall.
+	 */
+	void (*datagram)(void *user, uint64_t arrival_ns, const uint8_t *data, size_t len);
+	/* The kernel's receive buffer was full: n more datagrams are lost. */
+	void (*kernel_dropped)(void *user, uint32_t n);
+	void *user;
+};
+
+/* Opens the socket and begins IP discovery. TD_ERR_SYS with errno, TD_ERR_MALFORMED (host). */
+int udp_new(struct udp **ret, const struct udp_conf *conf);
+void udp_free(struct udp *u); /* NULL is fine */
+
+/* The connection's key: from the first one on, keepalives and five silence packets are sent. */
+int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TRANSPORT_KEY_LEN]);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/ws.h"
+
+#include <libwebsockets.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "common/log.h"
+
+struct ws_message {
+	struct ws_message *next;
+	size_t len;
+	bool binary;
+	uint8_t bytes[]; /* LWS_PRE of room for the frame header, then the message */
+};
+
+struct ws {
+	struct ws_conf conf;
+	struct lws *wsi;
+	bool opening;  /* inside ws_open() */
+	bool detached; /* the caller has called ws_close(): no callbacks any more */
+	uint16_t close_code, peer_code;
+	char refused[160]; /* why the certificate was refused; "" when it was not */
+	struct ws_message *out, **out_end;
+	uint8_t *in;
+	size_t in_len, in_cap;
+};
+
+struct ws_context {
+	struct lws_context *lws;
+};
+
+static void ws_free(struct ws *w)
+{
+	struct ws_message *m;
+
+	while ((m = w->out) != NULL) {
+		w->out = m->next;
+		sodium_memzero(m->bytes, LWS_PRE + m->len);
+		free(m);
+	}
+	if (w->in != NULL)
+		sodium_memzero(w->in, w->in_cap);
+	free(w->in);
+	free(w);
+}
+
+/* ---- callbacks of libwebsockets ---- */
+
+/*
+ * libwebsockets verifies names but not addresses: an endpoint given as an address is matched
+ * against the certificate's addresses here. Keeps the reason of a refusal for the message.
+ */
+static void verify_certificate(struct ws *w, X509_STORE_CTX *store)
+{
+	int error = X509_STORE_CTX_get_error(store);
+	X509 *cert = X509_STORE_CTX_get_current_cert(store);
+
+	if (error == X509_V_ERR_HOSTNAME_MISMATCH && cert != NULL &&
+		X509_check_ip_asc(cert, w->conf.host, 0) == 1) {
+		X509_STORE_CTX_set_error(store, X509_V_OK);
+		return;
+	}
+	if (error != X509_V_OK)
+		snprintf(w->refused, sizeof(w->refused), "certificate of %.80s refused: %s",
+			w->conf.host, X509_verify_cert_error_string(error));
+}
+
+static int on_receive(struct ws *w, struct lws *wsi, const uint8_t *data, size_t len)
+{
+	if (len > WS_MAX_MESSAGE - w->in_len) {
+		lws_close_reason(wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, NULL, 0);
+		w->peer_code = LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE;
+		return -1;
+	}
+	if (w->in_len + len > w->in_cap) {
+		size_t cap = w->in_len + len + 4096;
+		uint8_t *bigger = realloc(w->in, cap);
+
+		if (bigger == NULL)
+			return -1;
+		w->in = bigger;
+		w->in_cap = cap;
+	}
+	if (len > 0)
+		memcpy(w->in + w->in_len, data, len);
+	w->in_len += len;
+	if (!lws_is_final_fragment(wsi) || lws_remaining_packet_payload(wsi) > 0)
+		return 0;
+	len = w->in_len;
+	w->in_len = 0;
+	if (lws_frame_is_binary(wsi))
+		w->conf.binary(w->conf.user, w->in, len);
+	else
+		w->conf.text(w->conf.user, (const char *)w->in, len);
+	return 0;
+}
+
+static int on_writeable(struct ws *w, struct lws *wsi)
+{
+	struct ws_message *m = w->out;
+	int n;
+
+	if (m == NULL) {
+		if (!w->detached)
+			return 0;
+		if (w->close_code != 0)
+			lws_close_reason(wsi, w->close_code, NULL, 0);
+		return -1;
+	}
+	n = lws_write(
+		wsi, m->bytes + LWS_PRE, m->len, m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
+	if (n < (int)m->len)
+		return -1;
+	w->out = m->next;
+	if (w->out == NULL)
+		w->out_end = &w->out;
+	sodium_memzero(m->bytes, LWS_PRE + m->len);
+	free(m);
+	if (w->out != NULL || w->detached)
+		lws_callback_on_writable(wsi);
+	return 0;
+}
+
+static void on_gone(struct ws *w, const char *reason)
+{
+	bool fatal = w->refused[0] != '\0';
+
+	w->wsi = NULL;
+	if (w->opening)
+		return; /* ws_open() reports it */
+	if (!w->detached)
+		w->conf.closed(w->conf.user, w->peer_code, fatal ? w->refused : reason, fatal);
+	ws_free(w);
+}
+
+static int on_event(
+	struct lws *wsi, enum lws_callback_reasons reason, void *session, void *in, size_t len)
+{
+	struct ws *w = wsi != NULL ? lws_get_opaque_user_data(wsi) : NULL;
+	const uint8_t *bytes = in;
+
+	if (w == NULL)
+		return 0;
+	switch (reason) {
+	case LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION:
+		verify_certificate(w, session); /* here the store comes in its place */
+		return 0;
+	case LWS_CALLBACK_CLIENT_ESTABLISHED:
+		if (w->detached)
+			return -1;
+		w->conf.opened(w->conf.user);
+		return 0;
+	case LWS_CALLBACK_CLIENT_RECEIVE:
+		return w->detached ? 0 : on_receive(w, wsi, in, len);
+	case LWS_CALLBACK_CLIENT_WRITEABLE:
+		return on_writeable(w, wsi);
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		if (len >= 2)
+			w->peer_code = (uint16_t)(bytes[0] << 8 | bytes[1]);
+		return 0;
+	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+		lws_set_opaque_user_data(wsi, NULL);
+		on_gone(w, in != NULL ? in : "connection failed");
+		return 0;
+	case LWS_CALLBACK_CLIENT_CLOSED:
+		lws_set_opaque_user_data(wsi, NULL);
+		on_gone(w, "connection closed");
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* ---- the interface ---- */
+
+int ws_context_new(
+	struct ws_context **ret, uv_loop_t *loop, const char *ca_file, char *err, size_t err_len)
+{
+	static const struct lws_protocols protocols[] = {
+		{ .name = "voice", .callback = on_event, .rx_buffer_size = 16384 },
+		{ 0 },
+	};
+	void *loops[] = { loop };
+	struct lws_context_creation_info info = { .port = CONTEXT_PORT_NO_LISTEN,
+		.protocols = protocols,
+		.foreign_loops = loops,
+		.client_ssl_ca_filepath = ca_file,
+		.gid = (gid_t)-1,
+		.uid = (uid_t)-1,
+		.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT };
+	struct ws_context *ctx;
+
+	if (ca_file != NULL) {
+		X509_STORE *store = X509_STORE_new();
+		bool good = store != NULL && X509_STORE_load_file(store, ca_file) == 1;
+
+		X509_STORE_free(store);
+		if (!good) {
+			snprintf(err, err_len, "--ca-file %s: no certificates can be read from it",
+				ca_file);
+			return TD_ERR_USAGE;
+		}
+	}
+	if ((ctx = calloc(1, sizeof(*ctx))) == NULL)
+		return TD_ERR_NOMEM;
+	lws_set_log_level(0, NULL);
+	if ((ctx->lws = lws_create_context(&info)) == NULL) {
+		free(ctx);
+		snprintf(
+			err, err_len, "libwebsockets could not start (is its libuv plugin there?)");
+		return TD_ERR_SYS;
+	}
+	*ret = ctx;
+	return TD_OK;
+}
+
+void ws_context_free(struct ws_context *ctx)
+{
+	if (ctx == NULL)
+		return;
+	lws_context_destroy(ctx->lws);
+	free(ctx);
+}
+
+int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
+{
+	struct ws *w = calloc(1, sizeof(*w));
+	struct lws_client_connect_info info = { .context = ctx->lws,
+		.address = conf->host,
+		.host = conf->host,
+		.path = conf->path,
+		.port = conf->port,
+		.ssl_connection = conf->tls ? LCCSCF_USE_SSL : 0,
+		.ietf_version_or_minus_one = -1,
+		.opaque_user_data = w };
+
+	if (w == NULL)
+		return TD_ERR_NOMEM;
+	w->conf = *conf;
+	w->out_end = &w->out;
+	w->opening = true;
+	w->wsi = lws_client_connect_via_info(&info);
+	w->opening = false;
+	if (w->wsi == NULL) {
+		ws_free(w);
+		return TD_ERR_PEER_GONE;
+	}
+	*ret = w;
+	return TD_OK;
+}
+
+int ws_send(struct ws *w, bool binary, const uint8_t *data, size_t len)
+{
+	struct ws_message *m = malloc(sizeof(*m) + LWS_PRE + len);
+
+	if (m == NULL)
+		return TD_ERR_NOMEM;
+	m->next = NULL;
+	m->len = len;
+	m->binary = binary;
+	memcpy(m->bytes + LWS_PRE, data, len);
+	*w->out_end = m;
+	w->out_end = &m->next;
+	lws_callback_on_writable(w->wsi);
+	return TD_OK;
+}
+
+void ws_close(struct ws *w, uint16_t code)
+{
+	if (w == NULL)
+		return;
+	w->detached = true;
+	w->close_code = code;
+	if (code == 0)
+		lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	else
+		lws_callback_on_writable(w->wsi);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "common/ids.h"
+#include "tests/voiceserver/events.h"
+#include "tests/voiceserver/gateway.h"
+
+static struct session *recorder(const struct call *c)
+{
+	struct session *s;
+
+	for (s = c->sessions; s != NULL && !s->recorder; s = s->next)
+		continue;
+	return s;
+}
+
+/* Which sessions survive a close: those the client is told to resume. */
+static bool code_keeps(unsigned code)
+{
+	return code == 4015 || code == 4013 || (code < 4000 && code != 1000);
+}
+
+static void event_close(struct session *s, const struct scenario_event *e)
+{
+	if (s->gw != NULL)
+		gw_close(s->gw, e->code, "scripted");
+	if (!e->keep && !code_keeps(e->code))
+		call_session_end(s);
+}
+
+void event_noise(struct session *s)
+{
+	char id[TD_ID_TEXT];
+
+	td_id_format(id, s->user_id);
+	session_say_numbered(
+		s, GW_CLIENT_FLAGS, json_pack("{s:s, s:i}", "user_id", id, "flags", 3));
+	session_say_numbered(s, GW_PLATFORM, json_pack("{s:s, s:n}", "user_id", id, "platform"));
+	session_say(s, GW_MEDIA_SINK_WANTS, json_pack("{s:i, s:{}}", "any", 100, "pixelCounts"));
+	session_say_numbered(s, GW_SESSION_UPDATE,
+		json_pack("{s:s, s:s}", "audio_codec", "opus", "media_session_id", "x"));
+	session_say(s, GW_VERSION, json_pack("{s:s}", "voice", "0.0.1"));
+	session_say_numbered(s, 250, json_pack("[i, s, n]", 1, "unheard of"));
+	session_say(s, 99, json_null());
+	if (s->gw != NULL)
+		gw_send_text(s->gw,
+			"{\"op\":97,\"d\":{\"deep\":[[[[[[[[]]]]]]]]},\"x\":"
+		        "\"\\u0000\\ud83d\\ude00\"}");
+}
+
+static void rekey(struct session *s)
+{
+	if (s->described && session_key(s, s->mode) == TD_OK)
+		session_describe(s);
+}
+
+static void garbage(struct session *s, unsigned count)
+{
+	struct rng rng =
+		rng_stream(s->call->server->sc->seed, s->user_id, s->call->next_cue, RNG_GARBAGE);
+
+	while (count-- > 0)
+		wire_garbage(s->wire, &rng, s->call->server->now_ns);
+}
+
+static void move_ssrc(struct session *s, const struct scenario_event *e)
+{
+	size_t i;
+
+	for (i = s->n_peers; i > 0 && s->peers[i - 1].user_id != e->user_id; i--)
+		continue;
+	if (i > 0) {
+		char id[TD_ID_TEXT];
+
+		session_say_numbered(s, GW_SPEAKING,
+			json_pack("{s:i, s:I, s:s}", "speaking", 1, "ssrc",
+				(json_int_t)s->peers[i - 1].ssrc, "user_id",
+				td_id_format(id, e->to_user_id)));
+	}
+}
+
+/* Faults of the connection itself: nothing happens while the socket is lost. */
+static void connection_event(struct gw *g, const struct scenario_event *e)
+{
+	if (g == NULL)
+		return;
+	if (e->kind == EVENT_CUT) {
+		gw_cut(g);
+	} else if (e->kind == EVENT_FRAGMENT) {
+		g->fragment_size = e->size;
+		g->fragment_ns = e->length_ns;
+	} else if (e->kind == EVENT_MUTE_ACKS) {
+		g->mute_until_ns = g->server->now_ns + e->length_ns;
+	} else if (e->kind == EVENT_ASK_HEARTBEAT) {
+		gw_send_text(g, "{\"op\":3,\"d\":null}");
+	}
+}
+
+void event_run(struct call *c, const struct scenario_event *e)
+{
+	struct session *s = recorder(c);
+
+	if (s == NULL)
+		return;
+	switch (e->kind) {
+	case EVENT_CUT:
+	case EVENT_FRAGMENT:
+	case EVENT_MUTE_ACKS:
+	case EVENT_ASK_HEARTBEAT:
+		connection_event(s->gw, e);
+		break;
+	case EVENT_CLOSE:
+		event_close(s, e);
+		break;
+	case EVENT_NEW_SERVER:
+		if (e->close_old && s->gw != NULL) {
+			gw_close(s->gw, GW_DISCONNECTED, "moved");
+			call_session_end(s);
+		}
+		break;
+	case EVENT_REKEY:
+		rekey(s);
+		break;
+	case EVENT_NOISE:
+		event_noise(s);
+		break;
+	case EVENT_GARBAGE:
+		garbage(s, e->count);
+		break;
+	case EVENT_MOVE_SSRC:
+		move_ssrc(s, e);
+		break;
+	}
+	if (e->null_endpoint) {
+		json_t *record = call_record(c, &c->tickets[0]);
+
+		json_object_set_new(record, "endpoint", json_null());
+		server_event(
+			c->server, json_pack("{s:s, s:o}", "event", "new_info", "record", record));
+	}
+}
+
+void event_new_info(struct call *c, const struct scenario_event *e)
+{
+	struct ticket *t = &c->tickets[0];
+
+	call_ticket_renew(c, t);
+	if (e->kind == EVENT_NEW_SERVER)
+		t->endpoint = (t->endpoint + 1) % SERVER_ENDPOINTS;
+	server_event(c->server,
+		json_pack("{s:s, s:o}", "event", "new_info", "record", call_record(c, t)));
+}
+
+void event_end(struct call *c)
+{
+	struct session *s, *next;
+
+	c->end_ns = c->server->now_ns;
+	server_event(c->server, json_pack("{s:s}", "event", "script_end"));
+	if (c->server->sc->end != END_CLOSE)
+		return;
+	for (s = c->sessions; s != NULL; s = next) {
+		next = s->next;
+		if (s->gw != NULL)
+			gw_close(s->gw, GW_DISCONNECTED, "the call is over");
+		call_session_end(s);
+	}
+}

@@ -69,6 +69,12 @@ static const struct member gone_members[] = {
 	{ "endpoint", MEMBER_ENDPOINT_OR_NULL, 0, 0 },
 	{ NULL, MEMBER_ID, 0, 0 },
 };
+static const struct member expect_members[] = {
+	ID(guild_id, MEMBER_ID),
+	ID(user_id, MEMBER_ID),
+	ID(channel_id, MEMBER_ID_OR_NULL),
+	{ NULL, MEMBER_ID, 0, 0 },
+};
 static const struct member command_members[] = {
 	{ "command", MEMBER_COMMAND, 0, 0 },
 	ID(guild_id, MEMBER_ID),
@@ -134,7 +140,7 @@ static int read_command(const struct ctl *s, const struct member *m, const json_
 			return TD_OK;
 		}
 	}
-	return wrong(s, m, "none of pause, resume, stop, listen, leave");
+	return wrong(s, m, "none of join, pause, resume, stop, listen, leave");
 }
 
 static int read_id(const struct ctl *s, const struct member *m, const json_t *v)
@@ -277,6 +283,13 @@ static int load(json_t **ret, const char *line, size_t len, char *err, size_t er
 	return TD_OK;
 }
 
+static bool is_join(const json_t *line)
+{
+	const char *command = json_string_value(json_object_get(line, "command"));
+
+	return command != NULL && strcmp(command, "join") == 0;
+}
+
 int control_parse(struct control *ret, uint64_t *ret_guild, const char *line, size_t len, char *err,
 	size_t err_len)
 {
@@ -292,6 +305,8 @@ int control_parse(struct control *ret, uint64_t *ret_guild, const char *line, si
 	guild = find_guild(v);
 	if (json_object_get(v, "op") != NULL || json_object_get(v, "t") != NULL)
 		r = read_dispatch(&s, v);
+	else if (is_join(v))
+		r = read_members(&s, CONTROL_EXPECT, expect_members, v);
 	else if (json_object_get(v, "command") != NULL)
 		r = read_members(&s, CONTROL_COMMAND, command_members, v);
 	else

@@ -67,6 +67,7 @@ struct recorder {
 	size_t track_count, track_cap;
 	uint64_t totals[COUNTER_COUNT];
 	atomic_uint_fast64_t samples;
+	atomic_uint files; /* opened so far */
 };
 
 /* ---- on the lane threads ---- */
@@ -119,6 +120,7 @@ static void on_session_event(void *user, uint64_t conn, const struct sink_event 
 		td_id_format(id, event->user_id);
 	switch (event->type) {
 	case SINK_EVENT_FILE_OPENED:
+		atomic_fetch_add(&r->files, 1);
 		event_emit(r->conf.events, "file_opened", guild_id, "ss, ss?", "path", event->path,
 			"user_id", speaker);
 		log_debug("%s: opened", event->path);
@@ -398,13 +400,14 @@ bool recorder_failed(const struct recorder *r)
 	return r->failed;
 }
 
-void recorder_totals(
-	struct recorder *r, uint64_t totals[static COUNTER_COUNT], uint64_t *ret_samples)
+void recorder_totals(struct recorder *r, uint64_t totals[static COUNTER_COUNT],
+	uint64_t *ret_samples, unsigned *ret_tracks)
 {
 	pthread_mutex_lock(&r->lock);
 	memcpy(totals, r->totals, sizeof(r->totals));
 	pthread_mutex_unlock(&r->lock);
 	*ret_samples = atomic_load(&r->samples);
+	*ret_tracks = atomic_load(&r->files) / (unsigned)r->conf.options->sink_count;
 }
 
 void recorder_print_tracks(struct recorder *r)

@@ -64,9 +64,9 @@ void recorder_awake(struct recorder *r);
 unsigned recorder_open_sessions(const struct recorder *r);
 /* True when anything that was to be written could not be. */
 bool recorder_failed(const struct recorder *r);
-/* Everything counted so far, of all connections. */
-void recorder_totals(
-	struct recorder *r, uint64_t totals[static COUNTER_COUNT], uint64_t *ret_samples);
+/* Everything counted so far, of all connections: packets, samples of sound, tracks begun. */
+void recorder_totals(struct recorder *r, uint64_t totals[static COUNTER_COUNT],
+	uint64_t *ret_samples, unsigned *ret_tracks);
 /* The table of all tracks closed so far, on the console. */
 void recorder_print_tracks(struct recorder *r);
 

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/keys_file.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "receiver/json_read.h"
+
+enum { KEYS_FILE_MAX = 16 * 1024 * 1024, MAX_SPEAKERS = 65536, SCHEMA = 1 };
+/* Ten years: beyond any capture, and nowhere near an overflow. */
+#define MAX_FROM_US (315360000 * 1000000ll)
+
+/* Where complaints go. */
+struct complaint {
+	char *text;
+	size_t len;
+};
+
+static int wrong(const struct complaint *to, const char *member, const char *what)
+{
+	snprintf(to->text, to->len, "%s: %s", member, what);
+	return TD_ERR_USAGE;
+}
+
+static int read_id(
+	uint64_t *ret, const json_t *from, const char *member, const struct complaint *to)
+{
+	const json_t *v = json_object_get(from, member);
+
+	if (json_read_id(ret, v) == TD_OK)
+		return TD_OK;
+	return wrong(to, member, v == NULL ? "missing" : "not an id (a decimal string)");
+}
+
+static int read_mode_and_key(struct keys_file *k, json_t *root, const struct complaint *to)
+{
+	json_t *mode = json_object_get(root, "mode"), *key = json_object_get(root, "secret_key");
+	size_t len = 0;
+	int r = TD_OK;
+
+	if (!json_is_string(mode))
+		return wrong(to, "mode", mode == NULL ? "missing" : "not a string");
+	if (transport_mode_parse(&k->mode, json_string_value(mode)) != TD_OK)
+		return wrong(to, "mode", "not a mode of voice gateway v8");
+	if (k->mode == TRANSPORT_NONE)
+		return TD_OK;
+	if (!json_is_string(key))
+		return wrong(to, "secret_key", key == NULL ? "missing" : "not a string");
+	if (json_string_length(key) != 2 * TRANSPORT_KEY_LEN ||
+		sodium_hex2bin(k->secret_key, sizeof(k->secret_key), json_string_value(key),
+			json_string_length(key), NULL, &len, NULL) != 0 ||
+		len != TRANSPORT_KEY_LEN)
+		r = wrong(to, "secret_key", "not 64 hexadecimal digits");
+	json_read_wipe(key);
+	return r;
+}
+
+static int read_server(struct keys_file *k, const json_t *root, const struct complaint *to)
+{
+	const json_t *server = json_object_get(root, "server");
+	const char *ip = json_string_value(json_object_get(server, "ip"));
+	int64_t port;
+
+	if (server == NULL || json_is_null(server))
+		return TD_OK;
+	if (!json_is_object(server))
+		return wrong(to, "server", "not an object");
+	if (ip == NULL)
+		return wrong(to, "server.ip", "missing");
+	if (json_read_int(&port, json_object_get(server, "port"), 1, 65535) != TD_OK)
+		return wrong(to, "server.port", "not a port");
+	if (inet_pton(AF_INET, ip, k->server.ip) == 1)
+		k->server.family = 4;
+	else if (inet_pton(AF_INET6, ip, k->server.ip) == 1)
+		k->server.family = 6;
+	else
+		return wrong(to, "server.ip", "not an address");
+	k->server.port = (uint16_t)port;
+	k->has_server = true;
+	return TD_OK;
+}
+
+static int read_speaker(struct keys_speaker *ret, const json_t *v, const struct complaint *to)
+{
+	const json_t *from = json_object_get(v, "from_us");
+	int64_t ssrc, from_us = 0;
+
+	if (!json_is_object(v))
+		return wrong(to, "speakers", "holds something that is not an object");
+	if (json_read_int(&ssrc, json_object_get(v, "ssrc"), 0, UINT32_MAX) != TD_OK)
+		return wrong(to, "speakers.ssrc", "not a number of 32 bits");
+	if (json_read_id(&ret->user_id, json_object_get(v, "user_id")) != TD_OK)
+		return wrong(to, "speakers.user_id", "not an id (a decimal string)");
+	if (from != NULL && json_read_int(&from_us, from, 0, MAX_FROM_US) != TD_OK)
+		return wrong(to, "speakers.from_us", "not a number of microseconds");
+	ret->ssrc = (uint32_t)ssrc;
+	ret->from_ns = (uint64_t)from_us * TD_US_NS;
+	return TD_OK;
+}
+
+/* Insertion sort: files are in order nearly always, and equal times must stay as they are. */
+static void sort_speakers(struct keys_file *k)
+{
+	size_t i, j;
+
+	for (i = 1; i < k->speaker_count; i++) {
+		struct keys_speaker s = k->speakers[i];
+
+		for (j = i; j > 0 && k->speakers[j - 1].from_ns > s.from_ns; j--)
+			k->speakers[j] = k->speakers[j - 1];
+		k->speakers[j] = s;
+	}
+}
+
+static int read_speakers(struct keys_file *k, const json_t *root, const struct complaint *to)
+{
+	const json_t *speakers = json_object_get(root, "speakers");
+	size_t i, n = json_array_size(speakers);
+	int r = TD_OK;
+
+	if (!json_is_array(speakers))
+		return wrong(to, "speakers", speakers == NULL ? "missing" : "not an array");
+	if (n > MAX_SPEAKERS)
+		return wrong(to, "speakers", "too many");
+	if ((k->speakers = calloc(n > 0 ? n : 1, sizeof(*k->speakers))) == NULL)
+		return TD_ERR_NOMEM;
+	for (i = 0; i < n && r == TD_OK; i++)
+		r = read_speaker(&k->speakers[i], json_array_get(speakers, i), to);
+	k->speaker_count = n;
+	sort_speakers(k);
+	return r;
+}
+
+static int read_root(struct keys_file *k, json_t *root, const struct complaint *to)
+{
+	const json_t *schema = json_object_get(root, "schema");
+	int64_t number;
+	int r;
+
+	if (!json_is_object(root))
+		return wrong(to, "file", "not a JSON object");
+	if (json_read_int(&number, schema, SCHEMA, SCHEMA) != TD_OK)
+		return wrong(to, "schema", schema == NULL ? "missing" : "not 1");
+	if ((r = read_id(&k->guild_id, root, "guild_id", to)) != TD_OK ||
+		(r = read_id(&k->channel_id, root, "channel_id", to)) != TD_OK ||
+		(r = read_id(&k->user_id, root, "user_id", to)) != TD_OK ||
+		(r = read_mode_and_key(k, root, to)) != TD_OK ||
+		(r = read_server(k, root, to)) != TD_OK)
+		return r;
+	return read_speakers(k, root, to);
+}
+
+int keys_file_parse(struct keys_file **ret, const char *text, size_t len, char *err, size_t err_len)
+{
+	struct complaint to = { err, err_len };
+	struct keys_file *k = sodium_malloc(sizeof(*k));
+	json_t *root = NULL;
+	json_error_t e;
+	int r = TD_ERR_NOMEM;
+
+	if (k == NULL)
+		goto out;
+	memset(k, 0, sizeof(*k));
+	/* jansson's own text quotes what it read, and that may be the key. */
+	if ((root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e)) == NULL) {
+		snprintf(err, err_len, "not JSON near line %d, column %d", e.line, e.column);
+		r = TD_ERR_USAGE;
+		goto out;
+	}
+	if ((r = read_root(k, root, &to)) != TD_OK)
+		goto out;
+	*ret = k;
+	k = NULL;
+out:
+	json_decref(root);
+	keys_file_free(k);
+	return r;
+}
+
+int keys_file_read(struct keys_file **ret, const char *path, char *err, size_t err_len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = TD_ERR_IO;
+	size_t len = 0, cap = 0;
+	char *text = NULL;
+	ssize_t n = -1;
+
+	while (fd >= 0 && len < KEYS_FILE_MAX) {
+		if (cap - len < 4096) {
+			char *bigger = sodium_malloc(cap * 2 + 65536);
+
+			if (bigger == NULL)
+				break;
+			if (text != NULL)
+				memcpy(bigger, text, len);
+			sodium_free(text);
+			text = bigger;
+			cap = cap * 2 + 65536;
+		}
+		n = read(fd, text + len, cap - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	if (n == 0)
+		r = keys_file_parse(ret, text, len, err, err_len);
+	else
+		snprintf(err, err_len, "%s", len >= KEYS_FILE_MAX ? "too large" : strerror(errno));
+	sodium_free(text);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+void keys_file_free(struct keys_file *k)
+{
+	if (k == NULL)
+		return;
+	free(k->speakers);
+	sodium_free(k);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * receiver, from start to end:
+ *
+ *  1 command line            5 the out folder is there and can be written
+ *  2 log, progress, events   6 lanes: unpacker processes and their threads
+ *  3 no core, no dump        7 the calls, or the capture
+ *  4 capture and keys read   8 loop until all is done; close files; the table
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "receiver/console.h"
+#include "receiver/events.h"
+#include "receiver/live.h"
+#include "receiver/options.h"
+#include "receiver/recorder.h"
+#include "receiver/replay.h"
+
+enum { PROGRESS_MS = 250 };
+
+struct receiver {
+	struct options options;
+	struct console *console;
+	struct events *events;
+	uv_loop_t loop;
+	uv_signal_t interrupt, terminate;
+	uv_timer_t progress;
+	struct recorder *recorder;
+	struct live *live;     /* --join, or ... */
+	struct replay *replay; /* ... --replay */
+	bool stopping;
+};
+
+/* ---- what the loop brings ---- */
+
+static void stop(struct receiver *r)
+{
+	r->stopping = true;
+	if (r->live != NULL)
+		live_stop(r->live);
+	if (r->replay != NULL)
+		replay_stop(r->replay);
+}
+
+/* The second one leaves at once: files are valid at every moment. */
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct receiver *r = handle->data;
+
+	(void)number;
+	if (r->stopping)
+		_exit(EXIT_AT_ONCE);
+	log_info("stopping; once more to leave at once");
+	stop(r);
+}
+
+static void on_progress(uv_timer_t *timer)
+{
+	struct receiver *r = timer->data;
+	uint64_t totals[COUNTER_COUNT], samples, seconds, due;
+	unsigned speakers;
+	char text[160];
+
+	recorder_totals(r->recorder, totals, &samples, &speakers);
+	seconds = samples / TD_RATE;
+	due = totals[COUNTER_RECEIVED] + totals[COUNTER_LOST];
+	snprintf(text, sizeof(text),
+		"%" PRIu64 " packets  audio %02" PRIu64 ":%02" PRIu64 ":%02" PRIu64
+		"  %u speakers  loss %.2f %%",
+		totals[COUNTER_RECEIVED], seconds / 3600, seconds / 60 % 60, seconds % 60, speakers,
+		due > 0 ? 100.0 * (double)totals[COUNTER_LOST] / (double)due : 0.0);
+	console_progress(r->console, text);
+}
+
+static void on_session_opened(void *user, uint64_t conn, int result)
+{
+	struct receiver *r = user;
+
+	if (r->live != NULL)
+		live_session_opened(r->live, conn, result);
+	else
+		replay_session_opened(r->replay, result);
+}
+
+static void on_session_closed(void *user, uint64_t conn, int result)
+{
+	struct receiver *r = user;
+
+	(void)result; /* the recorder keeps it */
+	if (r->live != NULL)
+		live_session_closed(r->live, conn);
+	else
+		replay_session_closed(r->replay);
+}
+
+static void on_drained(void *user)
+{
+	struct receiver *r = user;
+
+	if (r->replay != NULL)
+		replay_drained(r->replay);
+}
+
+static void on_broken(void *user)
+{
+	struct receiver *r = user;
+
+	uv_stop(&r->loop);
+}
+
+/* ---- start and end ---- */
+
+/* Keys and voices are in our memory: not in a core file, nor for a debugger of the same user. */
+static void harden(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	prctl(PR_SET_DUMPABLE, 0);
+	setrlimit(RLIMIT_CORE, &none);
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void watch_signals(struct receiver *r)
+{
+	uv_signal_init(&r->loop, &r->interrupt);
+	uv_signal_init(&r->loop, &r->terminate);
+	uv_timer_init(&r->loop, &r->progress);
+	r->interrupt.data = r->terminate.data = r->progress.data = r;
+	uv_signal_start(&r->interrupt, on_signal, SIGINT);
+	uv_signal_start(&r->terminate, on_signal, SIGTERM);
+	if (console_has_progress(r->console))
+		uv_timer_start(&r->progress, on_progress, PROGRESS_MS, PROGRESS_MS);
+}
+
+/* Everything up to the running loop: -1, or the exit status, the reason logged. */
+static int begin(struct receiver *r)
+{
+	struct recorder_conf conf = { .loop = &r->loop,
+		.options = &r->options,
+		.events = r->events,
+		.console = r->console,
+		.live = r->options.join != NULL,
+		.session_opened = on_session_opened,
+		.session_closed = on_session_closed,
+		.drained = on_drained,
+		.broken = on_broken,
+		.user = r };
+	char err[512];
+	int status;
+
+	if (r->options.replay != NULL &&
+		(status = replay_new(&r->replay, &r->options, r->events)) >= 0)
+		return status;
+	if (sink_out_prepare(r->options.out, err, sizeof(err)) != TD_OK ||
+		recorder_new(&r->recorder, &conf, err, sizeof(err)) != TD_OK) {
+		log_error("%s", err);
+		return EXIT_FAILED;
+	}
+	if (r->replay != NULL)
+		return replay_start(r->replay, &r->loop, r->recorder);
+	return live_new(&r->live, &r->loop, &r->options, r->recorder, r->events);
+}
+
+static int run(struct receiver *r)
+{
+	int status = begin(r);
+
+	if (status >= 0)
+		return status;
+	uv_run(&r->loop, UV_RUN_DEFAULT);
+	status = r->live != NULL ? live_status(r->live) : replay_status(r->replay);
+	if (status == EXIT_DONE && recorder_failed(r->recorder))
+		status = EXIT_FAILED;
+	return status;
+}
+
+static void close_handle(uv_handle_t *handle, void *user)
+{
+	(void)user;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void end(struct receiver *r)
+{
+	if (r->recorder != NULL)
+		recorder_print_tracks(r->recorder);
+	live_free(r->live);
+	replay_free(r->replay);
+	recorder_free(r->recorder);
+	uv_close((uv_handle_t *)&r->interrupt, NULL);
+	uv_close((uv_handle_t *)&r->terminate, NULL);
+	uv_close((uv_handle_t *)&r->progress, NULL);
+	uv_run(&r->loop, UV_RUN_DEFAULT);
+	uv_walk(&r->loop, close_handle, NULL);
+	uv_run(&r->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&r->loop);
+}
+
+int main(int argc, char **argv)
+{
+	struct receiver *r = calloc(1, sizeof(*r));
+	struct console_conf console;
+	int status = EXIT_FAILED;
+
+	if (r == NULL || sodium_init() < 0 || uv_loop_init(&r->loop) != 0) {
+		fputs("receiver: cannot start: out of memory\n", stderr);
+		return EXIT_FAILED;
+	}
+	if ((status = options_parse(&r->options, argc, argv)) >= 0)
+		goto out;
+	status = EXIT_FAILED;
+	console = (struct console_conf){
+		.json = r->options.log_json, .quiet = r->options.quiet, .debug = r->options.verbose
+	};
+	if (console_new(&r->console, &console) != TD_OK ||
+		(r->options.events && events_new(&r->events) != TD_OK)) {
+		fputs("receiver: cannot start: out of memory\n", stderr);
+		goto out;
+	}
+	harden();
+	watch_signals(r);
+	status = run(r);
+	end(r);
+out:
+	events_free(r->events);
+	console_free(r->console);
+	options_free(&r->options);
+	free(r);
+	return status;
+}

@@ -19,14 +19,17 @@
  */
 struct vgw;
 
+/* A longer message, either way, is not one of this protocol. */
+enum { VGW_MESSAGE_MAX = 1024 * 1024 };
+
 enum vgw_action_type {
 	/* WebSocket. One at a time: VGW_CONNECT comes only when the one before is closed. */
 	VGW_CONNECT,     /* open wss://host:port/?v=8 (host, port, tls): then vgw_opened() or
 	                    vgw_closed() */
 	VGW_SEND_TEXT,   /* data, len */
 	VGW_SEND_BINARY, /* data, len */
-	VGW_DISCONNECT,  /* close with code (0: drop without a close frame); no vgw_closed() for it
-	                  */
+	VGW_DISCONNECT,  /* close with code (0: drop without a close frame), or stop connecting; no
+	                    vgw_closed() for it, and nothing to wait for */
 	/* UDP */
 	VGW_UDP_OPEN,  /* open a socket to host:port, discover our address for ssrc:
 	                  then vgw_discovered() or vgw_discovery_failed() */
@@ -41,14 +44,16 @@ enum vgw_action_type {
 	VGW_USER_LEFT,   /* user_id is not any more */
 	/* life, for events */
 	VGW_READY, /* identified, key received: recording may begin (each new session once) */
-	VGW_RECONNECTING, /* text: why; attempt */
+	VGW_RECONNECTING, /* text: why; attempt. VGW_CONNECT follows, now or after a pause */
 	VGW_RESUMED,      /* the connection stands again, same session */
 	VGW_NEED_INFO, /* text: why. Waits for vgw_new_info(), or vgw_stop() when nobody has any */
 	VGW_ENDED,     /* text: why; verdict. Last action ever */
 	VGW_WARNING,   /* text */
 	/* end-to-end encryption */
-	VGW_DAVE,         /* opcode 21, 22, 24 (data: the JSON of d) or 25-30 (data: the payload) */
-	VGW_DAVE_VERSION, /* opcode 4 came: dave_version */
+	VGW_DAVE,         /* opcode 21, 22, 24 (data: the JSON of d) or 25, 27, 29, 30 (data: the
+	                     payload, possibly empty) */
+	VGW_DAVE_VERSION, /* opcode 4 came: dave_version. Comes again with each VGW_KEY, also while
+	                     a session is being resumed: the same version again is no news */
 };
 
 enum vgw_verdict {
@@ -92,7 +97,8 @@ void vgw_free(struct vgw *g); /* NULL is fine; wipes token and keys */
 
 void vgw_start(struct vgw *g, uint64_t now_ns);
 /* New connection info at any time, asked for or not: the old session is dead, a fresh Identify
- * follows (section 1.3). Same guild and user. */
+ * follows (section 1.3). Same guild and user. What we have already is ignored unless we wait for
+ * info: saying it twice does no harm. */
 void vgw_new_info(struct vgw *g, const struct connection_info *info, uint64_t now_ns);
 /* The voice server went away and another will be named (endpoint null): drops the connection and
  * waits as after VGW_NEED_INFO. */
@@ -113,11 +119,15 @@ void vgw_discovered(struct vgw *g, const char *address, uint16_t port, uint64_t 
 void vgw_discovery_failed(struct vgw *g, uint64_t now_ns);
 
 /* What the end-to-end encryption engine has to say: opcodes 23 and 31 (JSON of d), 26 and 28
- * (payload). TD_ERR_STATE when there is no connection to say it on. */
+ * (payload). The one call allowed between two vgw_next(): the answer to an action comes right
+ * behind it, in front of the actions not taken yet. While a session is being resumed it is kept and
+ * said after VGW_RESUMED; a fresh session forgets it. TD_ERR_STATE when there is no session to say
+ * it in, TD_ERR_LIMIT (too long, or too much kept), TD_ERR_NOMEM, TD_ERR_USAGE (no opcode of
+ * ours). */
 int vgw_dave_send(struct vgw *g, uint8_t opcode, const uint8_t *data, size_t len);
 
 /* The next action in order: 1, or 0 when there is none. What it points to is valid until the next
- * vgw_* call. */
+ * input call; vgw_next() and vgw_dave_send() leave it alone. */
 int vgw_next(struct vgw *g, struct vgw_action *ret);
 
 /* When to call vgw_tick() at the latest; UINT64_MAX: never. Calling it early is harmless. */

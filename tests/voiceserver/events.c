@@ -47,7 +47,7 @@ void event_noise(struct session *s)
 	if (s->gw != NULL)
 		gw_send_text(s->gw,
 			"{\"op\":97,\"d\":{\"deep\":[[[[[[[[]]]]]]]]},\"x\":"
-		        "\"\\u0000\\ud83d\\ude00\"}");
+			"\"\\u0000\\ud83d\\ude00\"}");
 }
 
 static void rekey(struct session *s)

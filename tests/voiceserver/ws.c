@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <errno.h>
 #include <libwebsockets.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,15 +13,19 @@
 
 enum { MESSAGE_MAX = 65536, RX_SIZE = 4096 };
 
+struct ws_conn;
+
 struct ws {
 	struct lws_context *context;
 	struct server *server;
 	struct ws_hooks hooks;
-	uv_loop_t *loop;
+	uv_timer_t *doom; /* closes itself after the rest, so it has its own life */
+	struct ws_conn *doomed;
 };
 
 /* What the library keeps per connection, zeroed. */
 struct ws_conn {
+	struct ws *ws;
 	struct lws *wsi;
 	struct gw *gw;
 	unsigned peer_code; /* of the client's close frame */
@@ -30,6 +35,8 @@ struct ws_conn {
 	struct gw_msg *out; /* message being sent */
 	size_t out_sent;
 	bool pausing; /* between two pieces */
+	bool closing; /* doomed, now or before */
+	struct ws_conn *next_doomed;
 };
 
 static void wake(void *user)
@@ -39,12 +46,14 @@ static void wake(void *user)
 	lws_callback_on_writable(c->wsi);
 }
 
-/* A connection that the client sees reset, not closed. */
+/* The client sees the connection reset. Disconnecting is the one way past the orderly shutdown that
+ * the library does before it closes a socket. */
 static void reset(struct lws *wsi)
 {
-	struct linger now = { 1, 0 };
+	struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
 
-	setsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	if (connect(lws_get_socket_fd(wsi), &nowhere, sizeof(nowhere)) != 0)
+		log_warn("reset: %s", strerror(errno));
 }
 
 /* Sends the next piece of c->out. */
@@ -75,6 +84,49 @@ static int piece_send(struct ws_conn *c)
 	return 0;
 }
 
+/*
+ * Closes what has been doomed, outside of the library's callbacks. The usual way (a reason, then -1
+ * from the callback) sends no close frame in Debian 12 with libuv: that build closes a second time
+ * at once, as a test of itself, and the second time kills the connection.
+ */
+static void doom_run(uv_timer_t *timer)
+{
+	struct ws *w = timer->data;
+	struct ws_conn *c;
+	char reason[100];
+	int n;
+
+	while ((c = w->doomed) != NULL) {
+		w->doomed = c->next_doomed;
+		c->next_doomed = NULL;
+		/* The library takes the text without const and does not change it. */
+		n = snprintf(reason, sizeof(reason), "%s", c->gw->close_reason);
+		lws_close_reason(c->wsi, (enum lws_close_status)c->gw->close_code,
+			(unsigned char *)reason, (size_t)n);
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+	}
+}
+
+static void doom(struct ws_conn *c)
+{
+	if (c->closing)
+		return;
+	c->closing = true;
+	c->next_doomed = c->ws->doomed;
+	c->ws->doomed = c;
+	uv_timer_start(c->ws->doom, doom_run, 0, 0);
+}
+
+static void doom_forget(struct ws_conn *c)
+{
+	struct ws_conn **at;
+
+	for (at = &c->ws->doomed; *at != NULL && *at != c; at = &(*at)->next_doomed)
+		continue;
+	if (*at == c)
+		*at = c->next_doomed;
+}
+
 static int writable(struct ws_conn *c)
 {
 	struct gw *g = c->gw;
@@ -83,21 +135,14 @@ static int writable(struct ws_conn *c)
 		reset(c->wsi);
 		return -1;
 	}
-	if (c->pausing)
+	if (c->pausing || c->closing)
 		return 0;
 	if (c->out == NULL) {
 		c->out = gw_take(g);
 		c->out_sent = 0;
 	}
-	if (c->out == NULL && g->close_code != 0) {
-		/* The library takes the text without const and does not change it. */
-		char reason[100];
-		int n = snprintf(reason, sizeof(reason), "%s", g->close_reason);
-
-		lws_close_reason(c->wsi, (enum lws_close_status)g->close_code,
-			(unsigned char *)reason, (size_t)n);
-		return -1;
-	}
+	if (c->out == NULL && g->close_code != 0)
+		doom(c);
 	if (c->out == NULL)
 		return 0;
 	if (piece_send(c) != 0)
@@ -135,6 +180,7 @@ static int received(struct ws_conn *c, const void *data, size_t len)
 
 static void closed(struct ws_conn *c)
 {
+	doom_forget(c);
 	gw_free(c->gw, c->peer_code);
 	free(c->in);
 	free(c->out);
@@ -157,6 +203,7 @@ static int conn_callback(struct ws *w, struct ws_conn *c, struct lws *wsi,
 
 	switch (reason) {
 	case LWS_CALLBACK_ESTABLISHED:
+		c->ws = w;
 		c->wsi = wsi;
 		return gw_new(&c->gw, w->server, wake, c) == TD_OK ? 0 : -1;
 	case LWS_CALLBACK_RECEIVE:
@@ -240,7 +287,10 @@ int ws_new(struct ws **ret, uv_loop_t *loop, struct server *s, const struct cert
 		goto out;
 	w->server = s;
 	w->hooks = *hooks;
-	w->loop = loop;
+	if ((w->doom = malloc(sizeof(*w->doom))) == NULL)
+		goto out;
+	uv_timer_init(loop, w->doom);
+	w->doom->data = w;
 	lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);
 	info.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
 		LWS_SERVER_OPTION_DISABLE_IPV6;
@@ -270,11 +320,18 @@ out:
 	return r;
 }
 
+static void doom_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
 void ws_free(struct ws *w)
 {
 	if (w == NULL)
 		return;
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
+	if (w->doom != NULL)
+		uv_close((uv_handle_t *)w->doom, doom_closed);
 	free(w);
 }

@@ -130,7 +130,7 @@ static void live_stop(struct live *l)
 	int i;
 
 	/* The WebSocket library closes its own handles when the loop runs once more. */
-	ws_free(l->ws);
+	ws_stop(l->ws);
 	if (l->started) {
 		uv_close((uv_handle_t *)&l->next, NULL);
 		uv_close((uv_handle_t *)&l->limit, NULL);
@@ -139,6 +139,7 @@ static void live_stop(struct live *l)
 			uv_close((uv_handle_t *)&l->signals[i], NULL);
 	}
 	uv_run(&l->loop, UV_RUN_DEFAULT);
+	ws_free(l->ws);
 	uv_loop_close(&l->loop);
 	if (l->fd >= 0)
 		close(l->fd);

@@ -19,7 +19,7 @@ struct ws {
 	struct lws_context *context;
 	struct server *server;
 	struct ws_hooks hooks;
-	uv_timer_t *doom; /* closes itself after the rest, so it has its own life */
+	uv_timer_t doom;
 	struct ws_conn *doomed;
 };
 
@@ -114,7 +114,7 @@ static void doom(struct ws_conn *c)
 	c->closing = true;
 	c->next_doomed = c->ws->doomed;
 	c->ws->doomed = c;
-	uv_timer_start(c->ws->doom, doom_run, 0, 0);
+	uv_timer_start(&c->ws->doom, doom_run, 0, 0);
 }
 
 static void doom_forget(struct ws_conn *c)
@@ -281,16 +281,14 @@ int ws_new(struct ws **ret, uv_loop_t *loop, struct server *s, const struct cert
 	struct ws *w = calloc(1, sizeof(*w));
 	void *loops[] = { loop };
 	size_t i;
-	int r = TD_ERR_NOMEM;
+	int r = TD_ERR_SYS;
 
 	if (w == NULL)
-		goto out;
+		return TD_ERR_NOMEM;
 	w->server = s;
 	w->hooks = *hooks;
-	if ((w->doom = malloc(sizeof(*w->doom))) == NULL)
-		goto out;
-	uv_timer_init(loop, w->doom);
-	w->doom->data = w;
+	uv_timer_init(loop, &w->doom);
+	w->doom.data = w;
 	lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);
 	info.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
 		LWS_SERVER_OPTION_DISABLE_IPV6;
@@ -307,31 +305,32 @@ int ws_new(struct ws **ret, uv_loop_t *loop, struct server *s, const struct cert
 	info.foreign_loops = loops;
 	info.user = w;
 	info.gid = info.uid = -1;
-	r = TD_ERR_SYS;
 	if ((w->context = lws_create_context(&info)) == NULL)
 		goto out;
 	for (i = 0; i < SERVER_ENDPOINTS; i++)
 		if ((r = listen_on(w, &info, i)) != TD_OK)
 			goto out;
-	*ret = w;
-	w = NULL;
 out:
-	ws_free(w);
+	/* On failure too: what there is already can only be closed by a running loop. */
+	*ret = w;
 	return r;
 }
 
-static void doom_closed(uv_handle_t *handle)
+void ws_stop(struct ws *w)
 {
-	free(handle);
+	if (w == NULL)
+		return;
+	if (w->context != NULL)
+		lws_context_destroy(w->context);
+	uv_close((uv_handle_t *)&w->doom, NULL);
 }
 
 void ws_free(struct ws *w)
 {
 	if (w == NULL)
 		return;
+	/* With a loop of ours the library frees itself only when it is told a second time. */
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
-	if (w->doom != NULL)
-		uv_close((uv_handle_t *)w->doom, doom_closed);
 	free(w);
 }

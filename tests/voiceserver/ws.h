@@ -18,10 +18,11 @@ struct ws_hooks {
 };
 
 /* Listens on SERVER_ENDPOINTS ports of the system's choice and names them in s->endpoints. certs
- * NULL: without TLS. TD_ERR_SYS. Free with ws_free(). */
+ * NULL: without TLS. TD_ERR_SYS, TD_ERR_NOMEM. *ret may be set on failure too; either way stop it,
+ * let the loop run to its end, free it. NULL is fine for both. */
 int ws_new(struct ws **ret, uv_loop_t *loop, struct server *s, const struct certs *certs,
 	const struct ws_hooks *hooks);
-/* Closes everything; the loop must run once more to its end afterwards. NULL is fine. */
+void ws_stop(struct ws *w);
 void ws_free(struct ws *w);
 
 #endif

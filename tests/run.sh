@@ -1,0 +1,59 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# run.sh BUILD [unit]: runs every test program (TAP on standard output), then counts.
+# Each program is a file that can be run alone: build/tests/test_*, tests/system/*.sh BUILD.
+set -u
+build=$1
+which=${2:-all}
+cd "$(dirname "$0")/.." || exit 1
+
+passed=0
+failed=0
+skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# run_tap NAME SECONDS COMMAND...: a program that ends without a plan fails as one test.
+run_tap() {
+	name=$1
+	seconds=$2
+	shift 2
+	timeout -k 5 "$seconds" "$@" >"$log" 2>&1 </dev/null
+	status=$?
+	ok=$(grep -c '^ok ' "$log")
+	skip=$(grep -c '^ok .*# SKIP' "$log")
+	bad=$(grep -c '^not ok ' "$log")
+	[ $status -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+	[ $((ok + bad)) -gt 0 ] || bad=1
+	passed=$((passed + ok - skip))
+	failed=$((failed + bad))
+	skipped=$((skipped + skip))
+	if [ "$bad" -gt 0 ]; then
+		echo "FAIL $name (exit status $status)"
+		grep -v '^ok ' "$log" | tail -n 40 | sed 's/^/    /'
+	else
+		echo "ok   $name: $ok"
+	fi
+}
+
+for program in "$build"/tests/test_*; do
+	[ -x "$program" ] || continue
+	CMOCKA_MESSAGE_OUTPUT=TAP run_tap "${program##*/}" 120 "$program"
+done
+for program in "$build"/tests/fuzz_*; do
+	name=${program##*/}
+	[ -x "$program" ] && [ -d "tests/fuzz/corpus/$name" ] || continue
+	run_tap "$name (corpus)" 120 "$program" "tests/fuzz/corpus/$name"
+done
+if [ "$which" = all ]; then
+	for script in tests/system/*.sh; do
+		run_tap "${script##*/}" 180 "$script" "$build"
+	done
+fi
+
+if [ $skipped -gt 0 ]; then
+	echo "$passed passed, $failed failed, $skipped skipped"
+else
+	echo "$passed passed, $failed failed"
+fi
+[ $failed -eq 0 ] && [ $passed -gt 0 ]

@@ -180,6 +180,9 @@ static int received(struct ws_conn *c, const void *data, size_t len)
 
 static void closed(struct ws_conn *c)
 {
+	/* A connection that was turned away is closed without ever having been established. */
+	if (c == NULL || c->ws == NULL)
+		return;
 	doom_forget(c);
 	gw_free(c->gw, c->peer_code);
 	free(c->in);

@@ -62,6 +62,7 @@ enum { READER_CAP = 256 * 1024 };
 struct ipc_reader {
 	enum ipc_dir dir;
 	bool broken;
+	size_t secret;     /* this many bytes before head are a key that was handed out */
 	size_t head, tail; /* buf[head .. tail) is not looked at yet */
 	_Alignas(8) uint8_t buf[READER_CAP];
 };
@@ -74,7 +75,7 @@ int ipc_reader_new(struct ipc_reader **ret, enum ipc_dir dir)
 		return TD_ERR_NOMEM;
 	r->dir = dir;
 	r->broken = false;
-	r->head = r->tail = 0;
+	r->secret = r->head = r->tail = 0;
 	*ret = r;
 	return TD_OK;
 }
@@ -87,12 +88,26 @@ void ipc_reader_free(struct ipc_reader *r)
 	free(r);
 }
 
+/* A key is wiped as soon as whoever got it asks for something else. */
+static void forget_secret(struct ipc_reader *r)
+{
+	if (r->secret > 0)
+		sodium_memzero(r->buf + r->head - r->secret, r->secret);
+	r->secret = 0;
+}
+
 uint8_t *ipc_reader_room(struct ipc_reader *r, size_t *ret_len)
 {
+	size_t left = r->tail - r->head;
+
+	forget_secret(r);
 	/* head is a multiple of 8, so what moves to the front stays aligned. */
 	if (r->head > 0) {
-		memmove(r->buf, r->buf + r->head, r->tail - r->head);
-		r->tail -= r->head;
+		memmove(r->buf, r->buf + r->head, left);
+		/* Half a key may be what moved. */
+		sodium_memzero(r->buf + (left > r->head ? left : r->head),
+			left > r->head ? r->head : left);
+		r->tail = left;
 		r->head = 0;
 	}
 	*ret_len = sizeof(r->buf) - r->tail;
@@ -111,6 +126,7 @@ int ipc_reader_next(struct ipc_reader *r, struct ipc_msg *ret)
 	const struct ipc_rule *rule;
 	struct ipc_hdr hdr;
 
+	forget_secret(r);
 	if (r->broken)
 		return TD_ERR_MALFORMED;
 	if (have < sizeof(hdr))
@@ -130,6 +146,7 @@ int ipc_reader_next(struct ipc_reader *r, struct ipc_msg *ret)
 	ret->data = at + sizeof(hdr) + rule->fixed;
 	ret->data_len = hdr.len - rule->fixed;
 	r->head += sizeof(hdr) + padded(hdr.len);
+	r->secret = hdr.type == IPC_KEY ? padded(hdr.len) : 0;
 	return 1;
 }
 
@@ -156,11 +173,15 @@ static int queue_grow(struct ipc_queue *q, size_t n)
 
 	if (n <= q->cap - q->head - q->len)
 		return TD_OK;
-	if (n <= q->cap - q->len && q->head >= q->cap / 2) {
-		memmove(q->buf, q->buf + q->head, q->len);
+	/* Moving what waits pays only when that makes as much room as it moves. */
+	if (n <= q->cap - q->len && q->head >= q->len) {
+		memcpy(q->buf, q->buf + q->head, q->len);
+		sodium_memzero(q->buf + q->head, q->len);
 		q->head = 0;
 		return TD_OK;
 	}
+	if (q->cap > 0)
+		cap *= 2;
 	while (n > cap - q->len)
 		cap *= 2;
 	if ((buf = malloc(cap)) == NULL)
@@ -225,6 +246,7 @@ int ipc_queue_write(struct ipc_queue *q, int fd)
 		for (next = q->torn; next < (size_t)n; next += wire_size(q->buf + q->head + next))
 			;
 		q->torn = next - (size_t)n;
+		sodium_memzero(q->buf + q->head, (size_t)n); /* keys, voices */
 		q->head += (size_t)n;
 		q->len -= (size_t)n;
 	}
@@ -252,5 +274,6 @@ size_t ipc_queue_shed(
 		}
 		from += total;
 	}
+	sodium_memzero(q->buf + to, end - to);
 	return shed;
 }

@@ -16,6 +16,9 @@ int opus_packet_samples(const uint8_t *packet, size_t len);
 /* 1 or 2, as coded in the TOC byte; 0 for an empty packet. */
 int opus_packet_channels(const uint8_t *packet, size_t len);
 
+/* True when the packet is coded with CELT alone: nothing in it can be recovered, ever. */
+bool opus_packet_is_celt(const uint8_t *packet, size_t len);
+
 /* True when the packet carries in-band FEC (LBRR) for the packet before it. */
 bool opus_packet_has_fec(const uint8_t *packet, size_t len);
 

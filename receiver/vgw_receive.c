@@ -316,7 +316,7 @@ void vgw_receive_text(struct vgw *g, const char *text, size_t len, uint64_t now_
 		goto out;
 	}
 	/* Before we said who we are, a number would be of nothing we could resume from. */
-	if (vgw_is_in(g, VGW_IN_IDENTIFIED) && op != VGW_OP_HELLO &&
+	if (vgw_is_in(g, VGW_IN_IDENTIFIED) &&
 		json_read_int(&seq, json_object_get(v, "seq"), 0, SEQ_MAX) == TD_OK)
 		g->seq = seq;
 	m.op = (uint8_t)op;

@@ -113,13 +113,14 @@ void vgw_send_text(struct vgw *g, const struct wr *w, bool answer)
 /* Text of the other side, made fit for a log and an event. */
 static const char *clean(struct vgw *g, const char *text)
 {
-	char *copy, *p;
+	char *copy;
+	unsigned char *p;
 
 	copy = vgw_queue_alloc(&g->queue, VGW_PHRASE_MAX / 2, false);
 	if (copy == NULL)
 		return "";
 	snprintf(copy, VGW_PHRASE_MAX / 2, "%s", text);
-	for (p = copy; *p != '\0'; p++) {
+	for (p = (unsigned char *)copy; *p != '\0'; p++) {
 		if (*p < 0x20 || *p > 0x7e)
 			*p = '?';
 	}

@@ -1189,6 +1189,25 @@ static void test_sizes(void **state)
 	free(text);
 }
 
+/* Actions that are taken late are whole, and none is missing. */
+static void test_actions_wait(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	rig_live(&t);
+	vgw_text(t.g, &ACK[2], strlen(&ACK[2]), t.now_ns);
+	vgw_binary(t.g, (const uint8_t *)"\0\2\31\252", 4, t.now_ns);
+	vgw_tick(t.g, t.now_ns + 6875 * TD_MS_NS);
+	vgw_closed(t.g, 4006, "bye", false, t.now_ns);
+	t.len = 0;
+	drain(&t);
+	assert_true(matches(t.out,
+		"dave 25 aa\n" BEAT("2") "\nudp-close\nneed-info: session no "
+					 "longer valid (code 4006): bye"));
+	rig_down(&t);
+}
+
 /* ---- close codes ---- */
 
 #define CLOSED(code, what) what " (code " #code ")"
@@ -1280,8 +1299,8 @@ static void test_close_codes_while_identifying(void **state)
 static void test_close_reason(void **state)
 {
 	static const struct step steps[] = {
-		{ "close 4006 gone\x1b[31m\xff",
-			"udp-close\nneed-info: session no longer valid (code 4006): gone?[31m?" },
+		{ "close 4006 gone\x1b[31m\xff\x7f",
+			"udp-close\nneed-info: session no longer valid (code 4006): gone?[31m??" },
 		{ NULL, NULL },
 	};
 
@@ -1431,6 +1450,23 @@ static void test_resume(void **state)
 			"4015)" },
 		{ NULL, NULL },
 	};
+	/* One Resume that was lost is forgiven by one that was not. */
+	static const struct step lost_twice[] = {
+		{ "close 0", "reconnecting 1: *\nconnect a.example 2053" },
+		{ "open", "" },
+		{ HELLO, RESUME("1") },
+		{ "close 0", "reconnecting 2: connection lost" },
+		{ "due", "connect a.example 2053" },
+		{ "open", "" },
+		{ HELLO, RESUME("1") },
+		{ RESUMED, "resumed" },
+		{ "close 0", "reconnecting 3: connection lost" },
+		{ "due", "connect a.example 2053" },
+		{ "open", "" },
+		{ HELLO, RESUME("1") },
+		{ "close 0", "reconnecting 4: connection lost" },
+		{ NULL, NULL },
+	};
 	/* No way to the server: that says nothing of the session. */
 	static const struct step no_network[] = {
 		{ "close 0", "reconnecting 1: *\nconnect a.example 2053" },
@@ -1453,6 +1489,7 @@ static void test_resume(void **state)
 	run_live(steps);
 	run_live(dead);
 	run_live(never_answered);
+	run_live(lost_twice);
 	run_live(no_network);
 }
 
@@ -1669,6 +1706,10 @@ static void test_dave_while_away(void **state)
 		{ READY, "udp 203.0.113.9 50004 345" },
 		{ "found 198.51.100.7 41234", SELECT },
 		{ DESCRIPTION, LIVE },
+		{ "close 0", "reconnecting 1: *\nconnect a.example 2053" },
+		{ "open", "" },
+		{ HELLO, RESUME("1") },
+		{ RESUMED, "resumed" },
 		{ NULL, NULL },
 	};
 	uint8_t *big = calloc(1, VGW_MESSAGE_MAX + 1);
@@ -1686,6 +1727,12 @@ static void test_dave_while_away(void **state)
 	vgw_closed(t.g, 0, NULL, false, t.now_ns);
 	assert_int_equal(vgw_dave_send(t.g, 28, big, VGW_MESSAGE_MAX), TD_OK);
 	assert_int_equal(vgw_dave_send(t.g, 28, big, VGW_MESSAGE_MAX), TD_ERR_LIMIT);
+	/* What was said is not held any more. */
+	vgw_opened(t.g, t.now_ns);
+	vgw_text(t.g, &HELLO[2], strlen(&HELLO[2]), t.now_ns);
+	vgw_text(t.g, &RESUMED[2], strlen(&RESUMED[2]), t.now_ns);
+	vgw_closed(t.g, 0, NULL, false, t.now_ns);
+	assert_int_equal(vgw_dave_send(t.g, 28, big, VGW_MESSAGE_MAX), TD_OK);
 	rig_down(&t);
 	free(big);
 }
@@ -1922,6 +1969,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_json),
 		cmocka_unit_test(test_warnings_are_few),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_actions_wait),
 		cmocka_unit_test(test_close_codes),
 		cmocka_unit_test(test_close_codes_while_identifying),
 		cmocka_unit_test(test_close_reason),

@@ -47,6 +47,7 @@ for program in "$build"/tests/fuzz_*; do
 done
 if [ "$which" = all ]; then
 	for script in tests/system/*.sh; do
+		[ "${script##*/}" != lib.sh ] || continue
 		run_tap "${script##*/}" 180 "$script" "$build"
 	done
 fi

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/err.h"
@@ -140,6 +141,18 @@ static void on_gone(struct ws *w, const char *reason)
 	ws_free(w);
 }
 
+/* libwebsockets says that it failed; the socket knows why. */
+static const char *connect_error(struct lws *wsi, const char *said)
+{
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
+		error != 0)
+		return strerror(error);
+	return said != NULL ? said : "connection failed";
+}
+
 static int on_event(
 	struct lws *wsi, enum lws_callback_reasons reason, void *session, void *in, size_t len)
 {
@@ -167,7 +180,7 @@ static int on_event(
 		return 0;
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
 		lws_set_opaque_user_data(wsi, NULL);
-		on_gone(w, in != NULL ? in : "connection failed");
+		on_gone(w, connect_error(wsi, in));
 		return 0;
 	case LWS_CALLBACK_CLIENT_CLOSED:
 		lws_set_opaque_user_data(wsi, NULL);

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: ISC */
+#include "sinks/outfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/err.h"
+
+/* Writes end at multiples of this, so that most are whole pages at page boundaries. */
+enum { OUTFILE_BLOCK = 64 * 1024, OUTFILE_ALIGN = 4096 };
+
+struct outfile {
+	int fd;
+	int error;       /* errno of the first failure: nothing is appended after it */
+	uint64_t stored; /* size of the file on disk */
+	uint64_t base;   /* where buf[0] belongs; stored <= base, between them is a hole to be */
+	size_t used;
+	uint8_t *buf;
+};
+
+static const struct outfile_sys real_sys = { pwrite, ftruncate, fsync };
+static const struct outfile_sys *sys = &real_sys;
+
+void outfile_test_sys(const struct outfile_sys *replacement)
+{
+	sys = replacement != NULL ? replacement : &real_sys;
+}
+
+int outfile_create(struct outfile **ret, int dir_fd, const char *name)
+{
+	struct outfile *f;
+	int r = TD_ERR_NOMEM;
+
+	if ((f = calloc(1, sizeof(*f))) == NULL)
+		goto out;
+	f->fd = -1;
+	if ((f->buf = aligned_alloc(OUTFILE_ALIGN, OUTFILE_BLOCK)) == NULL)
+		goto out;
+	r = TD_ERR_IO;
+	f->fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	/* The umask may have taken bits away; it cannot have added any. */
+	if (f->fd < 0 || fchmod(f->fd, 0600) < 0)
+		goto out;
+	*ret = f;
+	f = NULL;
+	r = TD_OK;
+out:
+	outfile_free(f);
+	return r;
+}
+
+void outfile_free(struct outfile *f)
+{
+	int saved = errno;
+
+	if (f == NULL)
+		return;
+	if (f->fd >= 0)
+		close(f->fd);
+	free(f->buf);
+	free(f);
+	errno = saved;
+}
+
+uint64_t outfile_length(const struct outfile *f)
+{
+	return f->base + f->used;
+}
+
+int outfile_errno(const struct outfile *f)
+{
+	return f->error;
+}
+
+/* The first failure decides: what is buffered is given up, the length becomes what is on disk. */
+static int outfile_fail(struct outfile *f)
+{
+	if (f->error == 0) {
+		f->error = errno != 0 ? errno : EIO;
+		f->base = f->stored;
+		f->used = 0;
+	}
+	errno = f->error;
+	return TD_ERR_IO;
+}
+
+/* Writes all of it. *ret_done: bytes that made it, also on TD_ERR_IO. */
+static int write_at(int fd, uint64_t at, const uint8_t *data, size_t len, size_t *ret_done)
+{
+	size_t done = 0;
+	int r = TD_OK;
+
+	while (done < len) {
+		ssize_t n = sys->pwrite(fd, data + done, len - done, (off_t)(at + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			if (n == 0)
+				errno = ENOSPC;
+			r = TD_ERR_IO;
+			break;
+		}
+		done += (size_t)n;
+	}
+	*ret_done = done;
+	return r;
+}
+
+/* Writes the buffer out, not a hole behind it. */
+static int drain(struct outfile *f)
+{
+	size_t done;
+	int r;
+
+	if (f->used == 0)
+		return TD_OK;
+	r = write_at(f->fd, f->base, f->buf, f->used, &done);
+	if (done > 0)
+		f->stored = f->base + done;
+	if (r < 0)
+		return outfile_fail(f);
+	f->base += f->used;
+	f->used = 0;
+	return TD_OK;
+}
+
+int outfile_flush(struct outfile *f)
+{
+	int r;
+
+	if (f->error != 0)
+		return outfile_fail(f);
+	if ((r = drain(f)) < 0)
+		return r;
+	if (f->stored < f->base) {
+		do {
+			r = sys->ftruncate(f->fd, (off_t)f->base);
+		} while (r < 0 && errno == EINTR);
+		if (r < 0)
+			return outfile_fail(f);
+		f->stored = f->base;
+	}
+	return TD_OK;
+}
+
+int outfile_sync(struct outfile *f)
+{
+	int r;
+
+	if ((r = outfile_flush(f)) < 0)
+		return r;
+	do {
+		r = sys->fsync(f->fd);
+	} while (r < 0 && errno == EINTR);
+	/* EINVAL: this kind of file cannot be synchronised, which is no loss. */
+	if (r < 0 && errno != EINVAL && errno != ENOTSUP)
+		return outfile_fail(f);
+	return TD_OK;
+}
+
+/* Room in the buffer up to the next block boundary of the file. */
+static size_t room(const struct outfile *f)
+{
+	return OUTFILE_BLOCK - (size_t)(f->base % OUTFILE_BLOCK) - f->used;
+}
+
+/* Appends a piece that fits; data NULL: zeros. */
+static int put(struct outfile *f, const void *data, size_t len)
+{
+	if (data != NULL)
+		memcpy(f->buf + f->used, data, len);
+	else
+		memset(f->buf + f->used, 0, len);
+	f->used += len;
+	return room(f) == 0 ? drain(f) : TD_OK;
+}
+
+int outfile_append(struct outfile *f, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	int r = TD_OK;
+
+	if (f->error != 0)
+		return outfile_fail(f);
+	while (len > 0 && r == TD_OK) {
+		size_t n = room(f) < len ? room(f) : len;
+
+		r = put(f, p, n);
+		p += n;
+		len -= n;
+	}
+	return r;
+}
+
+int outfile_zeros(struct outfile *f, uint64_t len)
+{
+	int r;
+
+	if (f->error != 0)
+		return outfile_fail(f);
+	if (len <= room(f))
+		return len > 0 ? put(f, NULL, (size_t)len) : TD_OK;
+	if ((r = drain(f)) < 0)
+		return r;
+	if (len > (uint64_t)INT64_MAX - f->base) {
+		errno = EFBIG;
+		return outfile_fail(f);
+	}
+	f->base += len;
+	return TD_OK;
+}
+
+int outfile_patch(struct outfile *f, uint64_t at, const void *data, size_t len)
+{
+	size_t done;
+	int r;
+
+	if (f->error == 0 && (r = outfile_flush(f)) < 0)
+		return r;
+	if (at > f->stored || len > f->stored - at) {
+		errno = EINVAL;
+		return TD_ERR_IO;
+	}
+	if ((r = write_at(f->fd, at, data, len, &done)) < 0 && f->error == 0)
+		return outfile_fail(f);
+	return r;
+}
+
+static int output_append(void *user, const void *data, size_t len)
+{
+	return outfile_append(user, data, len);
+}
+
+static int output_zeros(void *user, uint64_t len)
+{
+	return outfile_zeros(user, len);
+}
+
+static int output_patch(void *user, uint64_t at, const void *data, size_t len)
+{
+	return outfile_patch(user, at, data, len);
+}
+
+static uint64_t output_length(void *user)
+{
+	return outfile_length(user);
+}
+
+struct td_output outfile_output(struct outfile *f)
+{
+	return (struct td_output){
+		.size = sizeof(struct td_output),
+		.user = f,
+		.append = output_append,
+		.zeros = output_zeros,
+		.patch = output_patch,
+		.length = output_length,
+	};
+}
+
+int outfile_rename(int dir_fd, const char *from, const char *to)
+{
+	struct stat st;
+
+	if (renameat2(dir_fd, from, dir_fd, to, RENAME_NOREPLACE) == 0)
+		return TD_OK;
+	if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP)
+		return TD_ERR_IO;
+	/* This file system cannot refuse by itself. The folder is ours alone: nobody races us. */
+	if (fstatat(dir_fd, to, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		errno = EEXIST;
+		return TD_ERR_IO;
+	}
+	return renameat(dir_fd, from, dir_fd, to) == 0 ? TD_OK : TD_ERR_IO;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_SINKS_OUTFILE_H
+#define TD_SINKS_OUTFILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "sinks/sink.h"
+
+/*
+ * A file that is being written: the one place where sinks touch the disk. It grows at its end
+ * through a buffer; what is there may be overwritten. Every write is checked. After the first
+ * failure nothing is appended any more, and the length is what could be stored.
+ *
+ * One thread at a time. Results: 0 or TD_ERR_IO with the cause in errno and outfile_errno().
+ */
+struct outfile;
+
+/* A new file `name` in the folder dir_fd, mode 0600 whatever the umask; an existing one or a
+ * symbolic link is an error (EEXIST). Also TD_ERR_NOMEM. Free with outfile_free(). */
+int outfile_create(struct outfile **ret, int dir_fd, const char *name);
+/* Closes without writing out what is buffered; NULL is fine. */
+void outfile_free(struct outfile *f);
+
+/* Members as of struct td_output, which outfile_output() makes. */
+int outfile_append(struct outfile *f, const void *data, size_t len);
+int outfile_zeros(struct outfile *f, uint64_t len);
+int outfile_patch(struct outfile *f, uint64_t at, const void *data, size_t len);
+uint64_t outfile_length(const struct outfile *f);
+struct td_output outfile_output(struct outfile *f);
+
+/* Hands everything buffered to the kernel: it survives this process. */
+int outfile_flush(struct outfile *f);
+/* As outfile_flush(), and waits until the disk has it: it survives the machine. */
+int outfile_sync(struct outfile *f);
+/* The errno of the first failure; 0: none. */
+int outfile_errno(const struct outfile *f);
+
+/* Gives `from` the name `to` unless that is taken (EEXIST). */
+int outfile_rename(int dir_fd, const char *from, const char *to);
+
+/* What the files are written with, to be replaced by tests; NULL: the system's. Not for threads. */
+struct outfile_sys {
+	ssize_t (*pwrite)(int fd, const void *data, size_t len, off_t at);
+	int (*ftruncate)(int fd, off_t len);
+	int (*fsync)(int fd);
+};
+void outfile_test_sys(const struct outfile_sys *sys);
+
+#endif

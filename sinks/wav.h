@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_SINKS_WAV_H
+#define TD_SINKS_WAV_H
+
+#include "sinks/sink.h"
+
+/*
+ * WAV: 48 kHz, 16 bit, 1 or 2 channels, by libsndfile. A plain RIFF header (format tag 1, which
+ * every reader knows) up to 4 GiB, RF64 (EBU Tech 3306) beyond; both are WAV_DATA_OFFSET bytes, so
+ * the change needs no copying and happens with one write.
+ */
+enum { WAV_DATA_OFFSET = 112 };
+
+extern const struct td_writer_ops wav_writer;
+
+#endif

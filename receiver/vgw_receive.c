@@ -308,7 +308,11 @@ void vgw_receive_text(struct vgw *g, const char *text, size_t len, uint64_t now_
 
 	v = json_loadb(text, len, 0, &e);
 	if (v == NULL) {
-		bad(g, "not JSON");
+		/* Lost for want of memory it comes again after a resume, so tell that apart where
+		 * jansson lets us: it has no text for most of it, and one for the malformed. */
+		g->broken = e.text[0] == '\0' || json_error_code(&e) == json_error_out_of_memory;
+		if (!g->broken)
+			bad(g, "not JSON");
 		return;
 	}
 	if (json_read_int(&op, json_object_get(v, "op"), 0, UINT8_MAX) != TD_OK) {

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -613,6 +614,17 @@ static void test_timeouts(void **state)
 		{ "+1", "disconnect 1000\nudp-close\nreconnecting 2: no session description*" },
 		{ NULL, NULL },
 	};
+
+	(void)state;
+	run_fresh(connecting);
+	run_fresh(hello);
+	run_fresh(identify);
+	run_fresh(discovery);
+	run_fresh(description);
+}
+
+static void test_resume_times_out(void **state)
+{
 	static const struct step resume[] = {
 		{ "close 1006",
 			"reconnecting 1: connection lost (code 1006)\nconnect a.example 2053" },
@@ -628,11 +640,6 @@ static void test_timeouts(void **state)
 	};
 
 	(void)state;
-	run_fresh(connecting);
-	run_fresh(hello);
-	run_fresh(identify);
-	run_fresh(discovery);
-	run_fresh(description);
 	run_live(resume);
 }
 
@@ -1189,6 +1196,48 @@ static void test_sizes(void **state)
 	free(text);
 }
 
+/* A message there is no memory for costs the connection and comes again. (Not always: jansson calls
+ * some failures invalid tokens.) */
+static int allocations; /* that succeed; negative: all */
+
+static void *scarce_malloc(size_t n)
+{
+	if (allocations == 0)
+		return NULL;
+	if (allocations > 0)
+		allocations--;
+	return malloc(n);
+}
+
+static void test_out_of_memory(void **state)
+{
+	const char *in = "t {\"op\":21,\"d\":{\"transition_id\":7},\"seq\":9}";
+	struct rig t;
+	int n, lost = 0;
+
+	(void)state;
+	json_set_alloc_funcs(scarce_malloc, free);
+	for (n = 0; n < 100; n++) {
+		allocations = -1;
+		rig_live(&t);
+		t.len = 0;
+		allocations = n;
+		input(&t, in);
+		allocations = -1;
+		if (matches(t.out, "dave 21 {\"transition_id\":7}"))
+			break;
+		if (matches(t.out, "disconnect 4000\nreconnecting 1: out of memory\nconnect*"))
+			lost++;
+		else if (!matches(t.out, "warning: malformed*"))
+			fail_msg("after %d: %s", n, t.out);
+		rig_down(&t);
+	}
+	assert_in_range(n, 5, 99);
+	assert_in_range(lost, 4, n);
+	rig_down(&t);
+	json_set_alloc_funcs(malloc, free);
+}
+
 /* Actions that are taken late are whole, and none is missing. */
 static void test_actions_wait(void **state)
 {
@@ -1424,6 +1473,13 @@ static void test_resume(void **state)
 		{ "close 0", "reconnecting 1: *\nconnect a.example 2053" },
 		{ NULL, NULL },
 	};
+
+	(void)state;
+	run_live(steps);
+}
+
+static void test_resume_fails(void **state)
+{
 	static const struct step dead[] = {
 		{ "close 4015", RESUMES(4015, "voice server crashed") },
 		{ "open", "" },
@@ -1450,6 +1506,14 @@ static void test_resume(void **state)
 			"4015)" },
 		{ NULL, NULL },
 	};
+
+	(void)state;
+	run_live(dead);
+	run_live(never_answered);
+}
+
+static void test_resume_later(void **state)
+{
 	/* One Resume that was lost is forgiven by one that was not. */
 	static const struct step lost_twice[] = {
 		{ "close 0", "reconnecting 1: *\nconnect a.example 2053" },
@@ -1486,9 +1550,6 @@ static void test_resume(void **state)
 	};
 
 	(void)state;
-	run_live(steps);
-	run_live(dead);
-	run_live(never_answered);
 	run_live(lost_twice);
 	run_live(no_network);
 }
@@ -1712,14 +1773,20 @@ static void test_dave_while_away(void **state)
 		{ RESUMED, "resumed" },
 		{ NULL, NULL },
 	};
+
+	(void)state;
+	run_fresh(early);
+	run_live(held);
+	run_live(dropped);
+}
+
+static void test_dave_bounds(void **state)
+{
 	uint8_t *big = calloc(1, VGW_MESSAGE_MAX + 1);
 	struct rig t;
 
 	(void)state;
 	assert_non_null(big);
-	run_fresh(early);
-	run_live(held);
-	run_live(dropped);
 	rig_live(&t);
 	assert_int_equal(vgw_dave_send(t.g, 28, big, VGW_MESSAGE_MAX + 1), TD_ERR_LIMIT);
 	assert_int_equal(vgw_dave_send(t.g, 28, big, VGW_MESSAGE_MAX), TD_OK);
@@ -1954,6 +2021,7 @@ int main(void)
 		cmocka_unit_test(test_picks_mode),
 		cmocka_unit_test(test_gives_up_connecting),
 		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_resume_times_out),
 		cmocka_unit_test(test_discovery),
 		cmocka_unit_test(test_wrong_certificate),
 		cmocka_unit_test(test_heartbeats),
@@ -1969,6 +2037,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_json),
 		cmocka_unit_test(test_warnings_are_few),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_out_of_memory),
 		cmocka_unit_test(test_actions_wait),
 		cmocka_unit_test(test_close_codes),
 		cmocka_unit_test(test_close_codes_while_identifying),
@@ -1977,12 +2046,15 @@ int main(void)
 		cmocka_unit_test(test_grace),
 		cmocka_unit_test(test_server_not_found),
 		cmocka_unit_test(test_resume),
+		cmocka_unit_test(test_resume_fails),
+		cmocka_unit_test(test_resume_later),
 		cmocka_unit_test(test_new_info),
 		cmocka_unit_test(test_server_gone),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_dave),
 		cmocka_unit_test(test_dave_answers_first),
 		cmocka_unit_test(test_dave_while_away),
+		cmocka_unit_test(test_dave_bounds),
 		cmocka_unit_test(test_cut_everywhere),
 	};
 

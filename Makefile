@@ -48,7 +48,7 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAY := $(FUZZ:%=$(BUILD)/tests/%)
 
 all: $(BUILD)/receiver $(BUILD)/unpacker
-tests: all $(BUILD)/tests/voiceserver $(UNIT) $(FUZZ_REPLAY)
+tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(UNIT) $(FUZZ_REPLAY)
 
 ## demo: record a loopback call of three speakers and show the tracks
 demo: deps
@@ -85,6 +85,9 @@ $(BUILD)/unpacker: $(call obj,unpacker/main.c) $(LIBS)
 	$(call link,common unpacker)
 $(BUILD)/tests/voiceserver: $(call obj,$(call src,tests/voiceserver)) $(LIBS)
 	$(call link,$(FOLDERS) tests)
+$(BUILD)/tests/track_check: $(call obj,tests/tools/track_check.c tests/tools/truth_read.c \
+		tests/voiceserver/ogg_clip.c) $(LIBS)
+	$(call link,common sinks tests)
 $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(call link,$(FOLDERS) tests)
 $(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(LIBS)

@@ -36,9 +36,13 @@ static bool field_load(void *to, enum field_type type, json_t *v)
 		return ms_load(to, v, false);
 	case FIELD_SIGNED_MS:
 		return ms_load(to, v, true);
-	case FIELD_RATE:
+	case FIELD_PERCENT:
+		if (!number_in(v, 0, 100))
+			return false;
+		*(double *)to = json_number_value(v) / 100;
+		return true;
 	case FIELD_NUMBER:
-		if (!number_in(v, type == FIELD_RATE ? 0 : -1e12, type == FIELD_RATE ? 1 : 1e12))
+		if (!number_in(v, -1e12, 1e12))
 			return false;
 		*(double *)to = json_number_value(v);
 		return true;

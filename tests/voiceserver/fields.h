@@ -12,7 +12,7 @@
 enum field_type {
 	FIELD_MS,        /* uint64_t of ns, from milliseconds >= 0, fractions allowed */
 	FIELD_SIGNED_MS, /* int64_t of ns */
-	FIELD_RATE,      /* double, 0 to 1 */
+	FIELD_PERCENT,   /* double of 0 to 1, from 0 to 100 */
 	FIELD_NUMBER,    /* double */
 	FIELD_COUNT,     /* unsigned, 0 to 1e6 */
 	FIELD_INT,       /* int64_t */

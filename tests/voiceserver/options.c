@@ -18,7 +18,7 @@ const char options_help[] =
 	"  --seed N            same seed, same call (default 1)\n"
 	"  --mode NAME         offer this encryption mode alone; offline also \"none\"\n"
 	"  --loss P, --burst-loss P, --duplicate P, --reorder P, --garbage P, --corrupt P,\n"
-	"  --truncate P        faults on the way to clients, probability per packet\n"
+	"  --truncate P        faults on the way to clients, percent of the packets\n"
 	"  --burst-length N, --reorder-depth N, --jitter MS\n"
 	"  --end close|leave|stay   what becomes of clients after the script\n"
 	"  --media DIR         folder of the clips (default tests/media)\n"
@@ -97,7 +97,7 @@ static int number_set(json_t *obj, const char *option, const char *suffix, const
 	double value = strtod(text, &end);
 	size_t i;
 
-	if (end == text || *end != '\0')
+	if (end == text || *end != 0)
 		return TD_ERR_USAGE;
 	snprintf(name, sizeof(name), "%s%s", option, suffix);
 	for (i = 0; name[i] != '\0'; i++)
@@ -117,7 +117,7 @@ static json_t *speaker_json(int i)
 		i % 3 == 0           ? -100
 			: i % 3 == 1 ? 120
 				     : 0,
-		"padding", i % 3 == 1 ? 0.2 : 0.0, "near_wrap", i % 3 == 1, "freeze", i % 3 == 2,
+		"padding", i % 3 == 1 ? 20.0 : 0.0, "near_wrap", i % 3 == 1, "freeze", i % 3 == 2,
 		"video", i % 3 == 0, "rtcp_ms", 1500, "padding_burst_ms", i % 3 == 2 ? 1700 : 0);
 }
 

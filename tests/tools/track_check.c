@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: ISC */
+#include <getopt.h>
+#include <math.h>
+#include <opus.h>
+#include <sndfile.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/ids.h"
+#include "tests/tools/truth_read.h"
+#include "tests/voiceserver/ogg_clip.h"
+
+/*
+ * track_check TRUTH SESSION: compares the tracks of a recorded session with what the voice server
+ * sent. Per speaker, one talk spurt after the other: the packets that arrived are decoded here once
+ * more, looked for in the track, and compared sample by sample where no loss has touched the
+ * decoder. Whatever sounds in a track outside of its speaker's spurts is somebody else's.
+ */
+enum { MAX_SPEAKERS = 1000, MAX_CHANNELS = 2, FRAME_MAX = 5760 };
+/* Behind a loss: so many packets are not compared at all, those after it roughly. */
+enum { SETTLE_PACKETS = 5 };
+/* A recording is missing what it cannot have: the last words before it ended. */
+enum { END_SLACK_MS = 200 };
+/* Sound may follow a spurt for so long: concealment of a loss at its end. */
+enum { TAIL_MS = 140 };
+/* Quieter than this (RMS of s16) no frame is worth looking for, or called different. */
+#define QUIET 60.0
+/* Error energy over signal energy of a frame that a loss before it has touched. */
+#define NEAR 0.05
+
+enum sureness { SURE, TOUCHED, UNKNOWN };
+
+struct frame {
+	size_t at; /* of its first sample in the spurt */
+	unsigned samples;
+	enum sureness sureness;
+	double rms;
+};
+
+/* One talk spurt as it must sound. */
+struct spurt {
+	int64_t nominal; /* position by the truth's clock */
+	int16_t *pcm;
+	size_t samples, room;
+	struct frame *frames;
+	size_t n_frames, frames_room;
+};
+
+struct track {
+	SNDFILE *file;
+	SF_INFO info;
+	int16_t *pcm; /* all of it: silence costs memory too, but tests are short or have room */
+};
+
+struct result {
+	struct truth_speaker truth;
+	struct ogg_clip *clip;
+	struct track track;
+	bool has_track;
+	unsigned spurts, missing, beyond;
+	unsigned long exact, near, skipped, bad;
+	uint64_t foreign;
+	double *offsets; /* ms, per spurt found */
+	size_t n_offsets;
+};
+
+struct check {
+	const char *truth_path, *session_path, *media;
+	double tolerance_ms, window_ms;
+	bool absolute, delayed_is_lost, verbose;
+	json_t *truth, *session, *guild;
+	struct result *results;
+	size_t n;
+	int64_t shift; /* add to nominal positions */
+	bool shift_known;
+	bool failed;
+};
+
+static size_t to_samples(double ms)
+{
+	return (size_t)(ms * TD_RATE / 1000);
+}
+
+/* ---- one spurt ---- */
+
+static double rms_of(const int16_t *pcm, size_t n)
+{
+	double sum = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		sum += (double)pcm[i] * pcm[i];
+	return n > 0 ? sqrt(sum / (double)n) : 0;
+}
+
+static int spurt_room(struct spurt *s, int channels)
+{
+	void *bigger;
+
+	if (s->samples + FRAME_MAX > s->room) {
+		s->room = 2 * s->room + 2 * FRAME_MAX;
+		bigger = realloc(s->pcm, s->room * (size_t)channels * sizeof(*s->pcm));
+		if (bigger == NULL)
+			return TD_ERR_NOMEM;
+		s->pcm = bigger;
+	}
+	if (s->n_frames == s->frames_room) {
+		s->frames_room = 2 * s->frames_room + 64;
+		bigger = realloc(s->frames, s->frames_room * sizeof(*s->frames));
+		if (bigger == NULL)
+			return TD_ERR_NOMEM;
+		s->frames = bigger;
+	}
+	return TD_OK;
+}
+
+/* What a stream's decoder has been through. */
+struct ear {
+	OpusDecoder *decoder;
+	uint32_t ssrc;
+	bool lossy;         /* something of this stream was lost so far */
+	unsigned unsettled; /* packets until a loss is forgotten, roughly */
+};
+
+static void ear_begin(struct ear *e, uint32_t ssrc)
+{
+	opus_decoder_ctl(e->decoder, OPUS_RESET_STATE);
+	e->ssrc = ssrc;
+	e->lossy = false;
+	e->unsettled = 0;
+}
+
+static int packet_hear(struct ear *e, struct spurt *s, const struct truth_packet *p,
+	const struct ogg_clip *clip, int channels)
+{
+	static const uint8_t silence[] = { 0xf8, 0xff, 0xfe };
+	const uint8_t *data = silence;
+	size_t len = sizeof(silence);
+	struct frame *f;
+	int n, r;
+
+	if ((r = spurt_room(s, channels)) != TD_OK)
+		return r;
+	if (p->opus >= 0) {
+		data = clip->packets[(size_t)p->opus % clip->n].data;
+		len = clip->packets[(size_t)p->opus % clip->n].len;
+	}
+	n = opus_packet_get_nb_samples(data, (opus_int32)len, TD_RATE);
+	f = &s->frames[s->n_frames++];
+	*f = (struct frame){ s->samples, (unsigned)n, SURE, 0 };
+	if (p->lost) {
+		e->lossy = true;
+		e->unsettled = SETTLE_PACKETS + 1;
+	}
+	n = opus_decode(e->decoder, p->lost ? NULL : data, p->lost ? 0 : (opus_int32)len,
+		s->pcm + s->samples * (size_t)channels, n, 0);
+	if (n < 0)
+		return TD_ERR_MALFORMED;
+	if (e->unsettled > 0 || p->opus < 0)
+		f->sureness = UNKNOWN;
+	else if (e->lossy)
+		f->sureness = TOUCHED;
+	if (e->unsettled > 0)
+		e->unsettled--;
+	f->rms = rms_of(s->pcm + s->samples * (size_t)channels, (size_t)n * (size_t)channels);
+	s->samples += (size_t)n;
+	return TD_OK;
+}
+
+/* ---- finding it ---- */
+
+static bool frame_equal(const struct track *t, int64_t pos, const int16_t *pcm, size_t samples)
+{
+	size_t channels = (size_t)t->info.channels;
+
+	return pos >= 0 && pos + (int64_t)samples <= t->info.frames &&
+		memcmp(t->pcm + (size_t)pos * channels, pcm, samples * channels * sizeof(*pcm)) ==
+		0;
+}
+
+/* Error energy over signal energy of a frame at pos; 1 and more is nothing alike. */
+static double frame_error(const struct track *t, int64_t pos, const int16_t *pcm, size_t samples)
+{
+	size_t n = samples * (size_t)t->info.channels, i;
+	double error = 0, signal = 1, d;
+	const int16_t *have;
+
+	if (pos < 0 || pos + (int64_t)samples > t->info.frames)
+		return 1;
+	have = t->pcm + (size_t)pos * (size_t)t->info.channels;
+	for (i = 0; i < n; i++) {
+		d = (double)have[i] - pcm[i];
+		error += d * d;
+		signal += (double)pcm[i] * pcm[i];
+	}
+	return error / signal;
+}
+
+/* The loudest frame, and one that must be exact if there is any. NULL: all too quiet. */
+static const struct frame *probe_choose(const struct spurt *s)
+{
+	const struct frame *best = NULL, *f;
+	size_t i;
+
+	for (i = 0; i < s->n_frames; i++) {
+		f = &s->frames[i];
+		if (f->sureness == UNKNOWN || f->rms < QUIET)
+			continue;
+		if (best == NULL || f->sureness < best->sureness ||
+			(f->sureness == best->sureness && f->rms > best->rms))
+			best = f;
+	}
+	return best;
+}
+
+static bool probe_at(const struct track *t, int64_t pos, const int16_t *pcm, const struct frame *f)
+{
+	return f->sureness == SURE ? frame_equal(t, pos, pcm, f->samples)
+				   : frame_error(t, pos, pcm, f->samples) < NEAR;
+}
+
+/* The nearest place within the window where the probe sounds in the track. */
+static bool spurt_find(const struct check *c, const struct track *t, const struct spurt *s,
+	const struct frame *probe, int64_t *ret)
+{
+	double window_ms = c->shift_known ? c->window_ms : 20 * c->window_ms;
+	const int16_t *pcm = s->pcm + probe->at * (size_t)t->info.channels;
+	int64_t middle = s->nominal + c->shift + (int64_t)probe->at, away;
+
+	for (away = 0; away <= (int64_t)to_samples(window_ms); away++) {
+		if (probe_at(t, middle + away, pcm, probe)) {
+			*ret = middle + away - (int64_t)probe->at;
+			return true;
+		}
+		if (probe_at(t, middle - away, pcm, probe)) {
+			*ret = middle - away - (int64_t)probe->at;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void spurt_compare(
+	const struct check *c, struct result *r, const struct spurt *s, int64_t at)
+{
+	const struct track *t = &r->track;
+	const struct frame *f;
+	const int16_t *pcm;
+	int64_t pos;
+	size_t i;
+
+	for (i = 0; i < s->n_frames; i++) {
+		f = &s->frames[i];
+		pcm = s->pcm + f->at * (size_t)t->info.channels;
+		pos = at + (int64_t)f->at;
+		if (f->sureness == UNKNOWN || pos + f->samples > t->info.frames) {
+			r->skipped++;
+		} else if (frame_equal(t, pos, pcm, f->samples)) {
+			r->exact++;
+		} else if (f->sureness == TOUCHED &&
+			(f->rms < QUIET || frame_error(t, pos, pcm, f->samples) < NEAR)) {
+			r->near++;
+		} else {
+			r->bad++;
+			if (c->verbose)
+				printf("  differs at %.3f s (frame %zu of its spurt, error %.3f)\n",
+					(double)pos / TD_RATE, i,
+					frame_error(t, pos, pcm, f->samples));
+		}
+	}
+}
+
+static uint64_t sounding(const struct track *t, int64_t from, int64_t to)
+{
+	size_t channels = (size_t)t->info.channels, i;
+	uint64_t n = 0;
+
+	if (to > t->info.frames)
+		to = t->info.frames;
+	for (; from < to; from++)
+		for (i = 0; i < channels; i++)
+			if (t->pcm[(size_t)from * channels + i] != 0) {
+				n++;
+				break;
+			}
+	return n;
+}
+
+/* Looks for s and compares. *ret_end: where its sound may last to. */
+static void spurt_check(struct check *c, struct result *r, const struct spurt *s, int64_t *heard_to)
+{
+	const struct frame *probe = probe_choose(s);
+	int64_t want = s->nominal + c->shift, at = want;
+	bool found = probe != NULL && spurt_find(c, &r->track, s, probe, &at);
+
+	r->spurts++;
+	if (found) {
+		r->offsets[r->n_offsets++] = ((double)at - (double)s->nominal) * 1000.0 / TD_RATE;
+		if (!c->shift_known)
+			c->shift = at - s->nominal;
+		c->shift_known = true;
+		r->foreign += sounding(&r->track, *heard_to, at);
+		spurt_compare(c, r, s, at);
+	} else if (probe == NULL) {
+		r->skipped += s->n_frames;
+		at -= (int64_t)to_samples(c->tolerance_ms);
+		r->foreign += sounding(&r->track, *heard_to, at);
+	} else if (want + (int64_t)s->samples + (int64_t)to_samples(END_SLACK_MS) >
+		r->track.info.frames) {
+		r->beyond++;
+	} else {
+		r->missing++;
+		if (c->verbose)
+			printf("  spurt of %.2f s, due at %.3f s, is not there\n",
+				(double)s->samples / TD_RATE, (double)want / TD_RATE);
+	}
+	at += (int64_t)(s->samples + to_samples(TAIL_MS));
+	if (at > *heard_to)
+		*heard_to = at;
+}
+
+static int speaker_check(struct check *c, struct result *r)
+{
+	const struct truth_speaker *truth = &r->truth;
+	int channels = r->track.info.channels, e = TD_ERR_NOMEM;
+	struct spurt s = { 0 };
+	struct ear ear = { 0 };
+	int64_t heard_to = 0;
+	size_t i = 0;
+
+	r->offsets = calloc(truth->n + 1, sizeof(*r->offsets));
+	ear.decoder = opus_decoder_create(TD_RATE, channels, NULL);
+	if (r->offsets == NULL || ear.decoder == NULL)
+		goto out;
+	while (i < truth->n) {
+		s.samples = s.n_frames = 0;
+		s.nominal = (int64_t)(truth->packets[i].at_us * 48 / 1000);
+		if (i == 0 || truth->packets[i].ssrc != ear.ssrc)
+			ear_begin(&ear, truth->packets[i].ssrc);
+		do {
+			if ((e = packet_hear(&ear, &s, &truth->packets[i], r->clip, channels)) !=
+				TD_OK)
+				goto out;
+			i++;
+		} while (i < truth->n && truth->packets[i].continues);
+		spurt_check(c, r, &s, &heard_to);
+	}
+	r->foreign += sounding(&r->track, heard_to, r->track.info.frames);
+	e = TD_OK;
+out:
+	opus_decoder_destroy(ear.decoder);
+	free(s.pcm);
+	free(s.frames);
+	return e;
+}
+
+/* ---- files ---- */
+
+static int track_load(struct track *t, const char *path)
+{
+	if ((t->file = sf_open(path, SFM_READ, &t->info)) == NULL) {
+		fprintf(stderr, "track_check: %s: %s\n", path, sf_strerror(NULL));
+		return TD_ERR_IO;
+	}
+	if (t->info.samplerate != TD_RATE || t->info.channels > MAX_CHANNELS) {
+		fprintf(stderr, "track_check: %s: not 48 kHz mono or stereo\n", path);
+		return TD_ERR_UNSUPPORTED;
+	}
+	t->pcm = calloc((size_t)t->info.frames * (size_t)t->info.channels + 1, sizeof(*t->pcm));
+	if (t->pcm == NULL)
+		return TD_ERR_NOMEM;
+	if (sf_readf_short(t->file, t->pcm, t->info.frames) != t->info.frames)
+		return TD_ERR_IO;
+	return TD_OK;
+}
+
+static void track_free(struct track *t)
+{
+	if (t->file != NULL)
+		sf_close(t->file);
+	free(t->pcm);
+	*t = (struct track){ 0 };
+}
+
+/* The file of a user's track; NULL: none. A second one is a failure. */
+static const char *track_file(struct check *c, uint64_t user_id)
+{
+	const char *file = NULL;
+	uint64_t id;
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(json_object_get(c->session, "tracks"), i, v)
+	{
+		if (td_id_parse(&id, json_string_value(json_object_get(v, "user_id"))) != TD_OK ||
+			id != user_id)
+			continue;
+		if (file != NULL) {
+			printf("user %llu has two tracks\n", (unsigned long long)user_id);
+			c->failed = true;
+		}
+		file = json_string_value(json_object_get(v, "file"));
+	}
+	return file;
+}
+
+static int result_open(struct check *c, struct result *r, json_t *speaker)
+{
+	char path[4096];
+	const char *file;
+	int e;
+
+	if ((e = truth_speaker_read(&r->truth, speaker, c->delayed_is_lost)) != TD_OK)
+		return e;
+	snprintf(path, sizeof(path), "%s/%s", c->media, r->truth.clip);
+	if ((e = ogg_clip_load(&r->clip, path)) != TD_OK) {
+		fprintf(stderr, "track_check: %s: %s\n", path, td_strerror(e));
+		return e;
+	}
+	if ((file = track_file(c, r->truth.user_id)) == NULL)
+		return TD_OK;
+	r->has_track = true;
+	snprintf(path, sizeof(path), "%s/%s", c->session_path, file);
+	return track_load(&r->track, path);
+}
+
+/* The guild of the truth that the session is about. */
+static json_t *guild_find(const struct check *c)
+{
+	const char *want = json_string_value(json_object_get(c->session, "guild_id")), *have;
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(json_object_get(c->truth, "guilds"), i, v)
+	{
+		have = json_string_value(json_object_get(v, "guild_id"));
+		if (want != NULL && have != NULL && strcmp(have, want) == 0)
+			return v;
+	}
+	return NULL;
+}
+
+static int check_open(struct check *c)
+{
+	char path[4096];
+	json_error_t err;
+	json_t *first;
+
+	if ((c->truth = json_load_file(c->truth_path, 0, &err)) == NULL) {
+		fprintf(stderr, "track_check: %s: %s\n", c->truth_path, err.text);
+		return TD_ERR_IO;
+	}
+	snprintf(path, sizeof(path), "%s/session.json", c->session_path);
+	if ((c->session = json_load_file(path, 0, &err)) == NULL) {
+		fprintf(stderr, "track_check: %s: %s\n", path, err.text);
+		return TD_ERR_IO;
+	}
+	if ((c->guild = guild_find(c)) == NULL) {
+		fprintf(stderr, "track_check: the session is of no guild of the truth\n");
+		return TD_ERR_MALFORMED;
+	}
+	if (c->media == NULL)
+		c->media = json_string_value(json_object_get(c->truth, "media"));
+	first = json_object_get(c->guild, "first_datagram_us");
+	if (c->absolute && json_is_integer(first)) {
+		c->shift = -(int64_t)(json_integer_value(first) * 48 / 1000);
+		c->shift_known = true;
+	}
+	return c->media != NULL ? TD_OK : TD_ERR_MALFORMED;
+}
+
+/* ---- verdict ---- */
+
+static int double_compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* What all spurts of all speakers are off by, in ms: the time between the two clocks' zeros. */
+static double common_offset(const struct check *c)
+{
+	size_t i, k, n = 0;
+	double *all, middle = 0;
+
+	if (c->absolute)
+		return (double)c->shift * 1000.0 / TD_RATE;
+	for (i = 0; i < c->n; i++)
+		n += c->results[i].n_offsets;
+	if (n == 0 || (all = calloc(n, sizeof(*all))) == NULL)
+		return 0;
+	for (n = 0, i = 0; i < c->n; i++)
+		for (k = 0; k < c->results[i].n_offsets; k++)
+			all[n++] = c->results[i].offsets[k];
+	qsort(all, n, sizeof(*all), double_compare);
+	middle = all[n / 2];
+	free(all);
+	return middle;
+}
+
+static bool result_report(const struct check *c, const struct result *r, double common)
+{
+	double low = 0, high = 0, off;
+	bool ok;
+	size_t i;
+
+	for (i = 0; i < r->n_offsets; i++) {
+		off = r->offsets[i] - common;
+		if (i == 0 || off < low)
+			low = off;
+		if (i == 0 || off > high)
+			high = off;
+	}
+	ok = r->bad == 0 && r->missing == 0 && r->foreign == 0 && -low <= c->tolerance_ms &&
+		high <= c->tolerance_ms && (r->has_track ? r->n_offsets > 0 : r->truth.n == 0);
+	printf("%s user %llu %s: %u spurts (%u missing, %u beyond the end), packets %lu exact "
+	       "%lu near %lu skipped %lu wrong, %+.1f to %+.1f ms, %llu foreign samples\n",
+		ok ? "ok  " : "FAIL", (unsigned long long)r->truth.user_id,
+		r->has_track ? r->truth.clip : "no track", r->spurts, r->missing, r->beyond,
+		r->exact, r->near, r->skipped, r->bad, low, high, (unsigned long long)r->foreign);
+	return ok;
+}
+
+/* Every track must be some speaker's. */
+static bool tracks_known(const struct check *c)
+{
+	const char *id;
+	bool ok = true;
+	size_t i, k;
+	json_t *v;
+	uint64_t user;
+
+	json_array_foreach(json_object_get(c->session, "tracks"), i, v)
+	{
+		id = json_string_value(json_object_get(v, "user_id"));
+		for (k = 0; k < c->n; k++)
+			if (td_id_parse(&user, id) == TD_OK && user == c->results[k].truth.user_id)
+				break;
+		if (k < c->n)
+			continue;
+		printf("FAIL track %s belongs to nobody who spoke\n",
+			json_string_value(json_object_get(v, "file")));
+		ok = false;
+	}
+	return ok;
+}
+
+static int check_run(struct check *c)
+{
+	json_t *speakers = json_object_get(c->guild, "speakers");
+	double common;
+	size_t i;
+	int e;
+
+	c->n = json_array_size(speakers);
+	if (c->n > MAX_SPEAKERS || (c->results = calloc(c->n + 1, sizeof(*c->results))) == NULL)
+		return TD_ERR_NOMEM;
+	for (i = 0; i < c->n; i++) {
+		struct result *r = &c->results[i];
+
+		if ((e = result_open(c, r, json_array_get(speakers, i))) != TD_OK ||
+			(r->has_track && (e = speaker_check(c, r)) != TD_OK))
+			return e;
+		track_free(&r->track);
+	}
+	common = common_offset(c);
+	printf("offset of all: %.1f ms%s\n", common, c->absolute ? " (by the truth)" : "");
+	for (i = 0; i < c->n; i++)
+		if (!result_report(c, &c->results[i], common))
+			c->failed = true;
+	if (c->n == 0 || !tracks_known(c))
+		c->failed = true;
+	return TD_OK;
+}
+
+static void check_close(struct check *c)
+{
+	size_t i;
+
+	for (i = 0; c->results != NULL && i < c->n; i++) {
+		truth_speaker_free(&c->results[i].truth);
+		ogg_clip_free(c->results[i].clip);
+		track_free(&c->results[i].track);
+		free(c->results[i].offsets);
+	}
+	free(c->results);
+	json_decref(c->truth);
+	json_decref(c->session);
+}
+
+static const char help[] =
+	"usage: track_check [options] TRUTH.json SESSION-FOLDER\n"
+	"Compares a recorded session with what the voice server sent.\n"
+	"  --absolute          position 0 is the first datagram: replays. Without it one common\n"
+	"                      offset of all speakers is found first: live recordings\n"
+	"  --tolerance MS      how far a spurt may be from its place (default 20)\n"
+	"  --window MS         how far from its place to look for it (default 1000)\n"
+	"  --late-is-lost      packets that others overtook need not have been used\n"
+	"  --media DIR         folder of the clips (default: as the truth says)\n"
+	"  --verbose           every difference\n"
+	"Exit status: 0 all is right, 1 it is not, 2 usage, 3 a file cannot be read.\n";
+
+static bool options_take(struct check *c, int argc, char **argv)
+{
+	static const struct option longs[] = { { "absolute", no_argument, NULL, 'a' },
+		{ "tolerance", required_argument, NULL, 't' },
+		{ "window", required_argument, NULL, 'w' },
+		{ "late-is-lost", no_argument, NULL, 'l' },
+		{ "media", required_argument, NULL, 'm' }, { "verbose", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 } };
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (opt == 'a')
+			c->absolute = true;
+		else if (opt == 't')
+			c->tolerance_ms = atof(optarg);
+		else if (opt == 'w')
+			c->window_ms = atof(optarg);
+		else if (opt == 'l')
+			c->delayed_is_lost = true;
+		else if (opt == 'm')
+			c->media = optarg;
+		else if (opt == 'v')
+			c->verbose = true;
+		else
+			return false;
+	}
+	if (argc - optind != 2)
+		return false;
+	c->truth_path = argv[optind];
+	c->session_path = argv[optind + 1];
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct check c = { .tolerance_ms = 20, .window_ms = 1000 };
+	int e;
+
+	if (!options_take(&c, argc, argv)) {
+		fputs(help, stderr);
+		return 2;
+	}
+	if ((e = check_open(&c)) == TD_OK)
+		e = check_run(&c);
+	if (e != TD_OK)
+		fprintf(stderr, "track_check: %s\n", td_strerror(e));
+	check_close(&c);
+	return e != TD_OK ? 3 : c.failed ? 1 : 0;
+}

@@ -13,9 +13,9 @@
  * Pure parsing, one line in, one struct out; docs/events.md is the user's description.
  */
 enum control_type {
-	CONTROL_INFO,         /* a whole record: info */
-	CONTROL_EXPECT,       /* command join: guild_id, user_id (ours), channel_id or 0; the dispatches
-	                         of this guild will bring the rest */
+	CONTROL_INFO,   /* a whole record: info */
+	CONTROL_EXPECT, /* command join: guild_id, user_id (ours), channel_id or 0; the dispatches
+	                   of this guild will bring the rest */
 	CONTROL_VOICE_STATE,  /* VOICE_STATE_UPDATE: guild_id, user_id, channel_id (0: left),
 	                         session_id */
 	CONTROL_VOICE_SERVER, /* VOICE_SERVER_UPDATE: guild_id, token, host/port/tls; gone: endpoint

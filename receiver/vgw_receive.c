@@ -80,6 +80,7 @@ static void on_ready(struct vgw *g, const struct message *m)
 {
 	struct vgw_action *a;
 	struct vgw_ready ready;
+	char *ip;
 
 	if (vgw_read_ready(&ready, m->d) != TD_OK) {
 		bad(g, "Ready");
@@ -94,10 +95,15 @@ static void on_ready(struct vgw *g, const struct message *m)
 			m->now_ns);
 		return;
 	}
+	if ((ip = vgw_queue_alloc(&g->queue, sizeof(ready.ip), false)) == NULL) {
+		g->broken = true;
+		return;
+	}
+	memcpy(ip, ready.ip, sizeof(ready.ip));
 	g->ssrc = ready.ssrc;
 	g->udp_open = true;
 	a = vgw_queue_push(&g->queue, VGW_UDP_OPEN);
-	a->host = vgw_say(g, "%s", ready.ip);
+	a->host = ip;
 	a->port = ready.port;
 	a->ssrc = ready.ssrc;
 	vgw_enter(g, VGW_S_DISCOVERING, m->now_ns, VGW_DISCOVERY_S * TD_SEC_NS);

@@ -191,10 +191,13 @@ void vgw_end(struct vgw *g, enum vgw_verdict verdict, const char *why, uint64_t 
 static void connect_now(struct vgw *g, uint64_t now_ns)
 {
 	struct vgw_action *a = vgw_queue_push(&g->queue, VGW_CONNECT);
+	char *host = vgw_queue_alloc(&g->queue, sizeof(g->info->host), false);
 
 	vgw_enter(g, VGW_S_CONNECTING, now_ns, CONNECT_S * TD_SEC_NS);
 	g->socket = true;
-	a->host = vgw_say(g, "%s", g->info->host);
+	a->host = g->info->host;
+	if (host != NULL)
+		a->host = memcpy(host, g->info->host, sizeof(g->info->host));
 	a->port = g->info->port;
 	a->tls = g->info->tls;
 }

@@ -206,7 +206,7 @@ static void test_voice_state(void **state)
 			"{\"user\":{\"username\":\"x\"}},\"user_id\":\"104694319306248192\","
 			"\"suppress\":false,\"session_id\":\"" SESSION "\",\"self_mute\":true,"
 			"\"guild_id\":\"41771983423143937\",\"channel_id\":\"127121515262115840\"}"
-	                "}",
+			"}",
 			err),
 		TD_OK);
 	assert_int_equal(c.type, CONTROL_VOICE_STATE);

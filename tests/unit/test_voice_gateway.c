@@ -76,6 +76,8 @@ static struct connection_info info_named(const char *name)
 		i.guild_id++;
 	} else if (strcmp(name, "user") == 0) {
 		i.user_id++;
+	} else if (strcmp(name, "long") == 0) {
+		memset(i.host, 'a', sizeof(i.host) - 1);
 	} else if (strcmp(name, "local") == 0) {
 		strcpy(i.host, "127.0.0.1");
 		i.tls = false;
@@ -462,6 +464,12 @@ static void test_connects(void **state)
 
 	rig_up(&t, "local");
 	step(&t, "start", "connect 127.0.0.1 2053 plain");
+	rig_down(&t);
+
+	rig_up(&t, "long");
+	vgw_start(t.g, t.now_ns);
+	drain(&t);
+	assert_int_equal(t.len, strlen("connect ") + CONNECTION_HOST_MAX - 1 + strlen(" 2053\n"));
 	rig_down(&t);
 }
 

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: ISC */
+#include "sinks/track.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "sinks/timeline.h"
+
+struct stream {
+	uint32_t ssrc;
+	struct track *track;
+	struct timeline time;
+};
+
+struct track_set {
+	const struct td_track_ops *ops;
+	void *user;
+	uint64_t start_ns;
+	struct track **tracks;
+	size_t track_count, track_cap;
+	struct stream *streams; /* by SSRC */
+	size_t stream_count, stream_cap;
+	uint64_t rest[COUNTER_COUNT];
+};
+
+int track_set_new(
+	struct track_set **ret, const struct td_track_ops *ops, void *user, uint64_t start_ns)
+{
+	struct track_set *set = calloc(1, sizeof(*set));
+
+	if (set == NULL)
+		return TD_ERR_NOMEM;
+	set->ops = ops;
+	set->user = user;
+	set->start_ns = start_ns;
+	*ret = set;
+	return TD_OK;
+}
+
+static void track_free(const struct track_set *set, struct track *t)
+{
+	if (t->open)
+		set->ops->free(t->state);
+	free(t->ssrcs);
+	free(t);
+}
+
+void track_set_free(struct track_set *set)
+{
+	if (set == NULL)
+		return;
+	for (size_t i = 0; i < set->track_count; i++)
+		track_free(set, set->tracks[i]);
+	free(set->tracks);
+	free(set->streams);
+	free(set);
+}
+
+/* Room for one more in a growing array. */
+static int grow(void **array, size_t *cap, size_t count, size_t size)
+{
+	size_t want = *cap == 0 ? 8 : *cap * 2;
+	void *p;
+
+	if (count < *cap)
+		return TD_OK;
+	if ((p = realloc(*array, want * size)) == NULL)
+		return TD_ERR_NOMEM;
+	*array = p;
+	*cap = want;
+	return TD_OK;
+}
+
+/* Where ssrc is, or would be. */
+static size_t stream_index(const struct track_set *set, uint32_t ssrc)
+{
+	size_t lo = 0, hi = set->stream_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (set->streams[mid].ssrc < ssrc)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static struct stream *stream_find(const struct track_set *set, uint32_t ssrc)
+{
+	size_t i = stream_index(set, ssrc);
+
+	return i < set->stream_count && set->streams[i].ssrc == ssrc ? &set->streams[i] : NULL;
+}
+
+static int stream_add(struct track_set *set, uint32_t ssrc, struct stream **ret)
+{
+	size_t i = stream_index(set, ssrc);
+	void *array = set->streams;
+	int r;
+
+	if (set->stream_count >= TRACK_STREAM_MAX)
+		return TD_ERR_LIMIT;
+	r = grow(&array, &set->stream_cap, set->stream_count, sizeof(*set->streams));
+	set->streams = array;
+	if (r < 0)
+		return r;
+	memmove(&set->streams[i + 1], &set->streams[i],
+		(set->stream_count - i) * sizeof(*set->streams));
+	set->stream_count++;
+	set->streams[i] = (struct stream){ .ssrc = ssrc };
+	*ret = &set->streams[i];
+	return TD_OK;
+}
+
+static void stream_remove(struct track_set *set, struct stream *st)
+{
+	size_t i = (size_t)(st - set->streams);
+
+	set->stream_count--;
+	memmove(st, st + 1, (set->stream_count - i) * sizeof(*st));
+}
+
+static struct track *track_of_user(const struct track_set *set, uint64_t user_id)
+{
+	for (size_t i = 0; i < set->track_count; i++) {
+		if (set->tracks[i]->own && set->tracks[i]->user_id == user_id)
+			return set->tracks[i];
+	}
+	return NULL;
+}
+
+static int track_add(struct track_set *set, uint64_t user_id, uint32_t ssrc, struct track **ret)
+{
+	void *array = set->tracks;
+	struct track *t;
+	int r;
+
+	if (set->track_count >= TRACK_MAX)
+		return TD_ERR_LIMIT;
+	r = grow(&array, &set->track_cap, set->track_count, sizeof(struct track *));
+	set->tracks = array;
+	if (r < 0)
+		return r;
+	if ((t = calloc(1, sizeof(*t))) == NULL)
+		return TD_ERR_NOMEM;
+	t->user_id = user_id;
+	t->own = user_id != 0;
+	t->ssrc = ssrc;
+	t->first_sample = -1;
+	set->tracks[set->track_count++] = t;
+	*ret = t;
+	return TD_OK;
+}
+
+/* The last list of SSRCs a reader of the manifest sees; it is bounded, the sound is not. */
+static int track_list_ssrc(struct track *t, uint32_t ssrc)
+{
+	uint32_t *p;
+
+	for (uint32_t i = 0; i < t->ssrc_count; i++) {
+		if (t->ssrcs[i] == ssrc)
+			return TD_OK;
+	}
+	if (t->ssrc_count >= TRACK_STREAM_MAX)
+		return TD_OK;
+	if ((p = realloc(t->ssrcs, (t->ssrc_count + 1) * sizeof(*p))) == NULL)
+		return TD_ERR_NOMEM;
+	t->ssrcs = p;
+	t->ssrcs[t->ssrc_count++] = ssrc;
+	return TD_OK;
+}
+
+/* From here on the stream's sound goes to t. */
+static int stream_attach(struct stream *st, struct track *t)
+{
+	int r;
+
+	if ((r = track_list_ssrc(t, st->ssrc)) < 0)
+		return r;
+	/* An RTP clock says nothing about another track. */
+	if (st->track != NULL && st->track != t)
+		st->time = (struct timeline){ 0 };
+	st->track = t;
+	t->newest = st->ssrc;
+	return TD_OK;
+}
+
+/* Takes a track that has written nothing off the list; its counts go to another. */
+static void track_dissolve(struct track_set *set, struct track *t, struct track *into)
+{
+	size_t i = 0;
+
+	for (size_t c = 0; c < COUNTER_COUNT; c++)
+		into->counters[c] += t->counters[c];
+	while (set->tracks[i] != t)
+		i++;
+	set->track_count--;
+	memmove(&set->tracks[i], &set->tracks[i + 1],
+		(set->track_count - i) * sizeof(struct track *));
+	track_free(set, t);
+}
+
+/* The stream turned out to be user_id's. */
+static int stream_name(struct track_set *set, struct stream *st, uint64_t user_id)
+{
+	struct track *was = st->track, *t;
+	bool unknown = was != NULL && was->user_id == 0;
+	int r;
+
+	if (was != NULL && was->own && was->user_id == user_id)
+		return TD_OK;
+	t = track_of_user(set, user_id);
+	if (unknown && t == NULL) {
+		was->user_id = user_id;
+		was->own = true;
+		if (was->open && TD_HAS(set->ops, named))
+			set->ops->named(was->state, user_id, 1);
+		return TD_OK;
+	}
+	if (t == NULL && (r = track_add(set, user_id, st->ssrc, &t)) < 0)
+		return r;
+	if ((r = stream_attach(st, t)) < 0)
+		return r;
+	if (unknown && was->open) {
+		was->user_id = user_id;
+		if (TD_HAS(set->ops, named))
+			set->ops->named(was->state, user_id, 0);
+	} else if (unknown && !was->failed) {
+		track_dissolve(set, was, t);
+	}
+	return TD_OK;
+}
+
+/* The stream of an SSRC with its track, made when they are new. TD_ERR_LIMIT, TD_ERR_NOMEM. */
+static int stream_get(struct track_set *set, uint32_t ssrc, uint64_t user_id, struct stream **ret)
+{
+	struct stream *st = stream_find(set, ssrc);
+	struct track *t = NULL;
+	bool fresh = st == NULL;
+	int r = TD_OK;
+
+	if (fresh && (r = stream_add(set, ssrc, &st)) < 0)
+		return r;
+	if (user_id != 0) {
+		r = stream_name(set, st, user_id);
+	} else if (fresh) {
+		if ((r = track_add(set, 0, ssrc, &t)) == TD_OK)
+			r = stream_attach(st, t);
+	}
+	if (r < 0) {
+		if (st->track == NULL)
+			stream_remove(set, st);
+		return r;
+	}
+	*ret = st;
+	return TD_OK;
+}
+
+int track_set_speaker(struct track_set *set, uint64_t user_id, uint32_t ssrc)
+{
+	struct stream *st;
+	int r;
+
+	if (user_id == 0)
+		return TD_OK;
+	if ((r = stream_get(set, ssrc, user_id, &st)) == TD_OK)
+		st->track->newest = ssrc;
+	return r == TD_ERR_LIMIT ? TD_OK : r;
+}
+
+void track_set_speaker_left(struct track_set *set, uint64_t user_id)
+{
+	size_t kept = 0;
+
+	if (user_id == 0)
+		return;
+	/* The server may give the SSRC to somebody else: it says nothing about this user any more.
+	 */
+	for (size_t i = 0; i < set->stream_count; i++) {
+		if (set->streams[i].track->user_id != user_id)
+			set->streams[kept++] = set->streams[i];
+	}
+	set->stream_count = kept;
+}
+
+int track_set_count(struct track_set *set, uint32_t ssrc, uint64_t user_id,
+	const uint64_t delta[static COUNTER_COUNT])
+{
+	struct track *t = user_id != 0 ? track_of_user(set, user_id) : NULL;
+	uint64_t *to = set->rest;
+	struct stream *st;
+	int r;
+
+	/* Counts of a user may come after they left and their SSRCs were forgotten. */
+	if (t == NULL) {
+		if ((r = stream_get(set, ssrc, user_id, &st)) == TD_OK)
+			t = st->track;
+		else if (r != TD_ERR_LIMIT)
+			return r;
+	}
+	if (t != NULL)
+		to = t->counters;
+	for (size_t c = 0; c < COUNTER_COUNT; c++)
+		to[c] += delta[c];
+	return TD_OK;
+}
+
+/* True when the user's newest SSRC speaks at pos, or did within the last 100 ms. */
+static bool newest_speaks(const struct track_set *set, const struct track *t, int64_t pos)
+{
+	const struct stream *st = stream_find(set, t->newest);
+
+	return st != NULL && st->track == t && st->time.begun &&
+		pos < st->time.next_pos + TIMELINE_SLACK;
+}
+
+/* Silence up to where pcm belongs, then pcm. */
+static void track_write(struct track_set *set, struct track *t, int64_t pos, const int16_t *pcm,
+	uint32_t samples, uint32_t channels)
+{
+	struct td_track info = { sizeof(info), t->ssrc, t->user_id };
+
+	if (!t->open && !t->failed) {
+		t->open = set->ops->open(&t->state, set->user, &info) == TD_OK;
+		t->failed = !t->open;
+	}
+	if (!t->failed && pos > t->written)
+		t->failed = set->ops->silence(t->state, (uint64_t)(pos - t->written)) < 0;
+	if (!t->failed)
+		t->failed = set->ops->audio(t->state, pcm, samples, channels) < 0;
+	t->written = pos + samples;
+}
+
+int track_set_frame(struct track_set *set, const struct td_frame *frame)
+{
+	struct timeline_frame f = { frame->arrival_ns, frame->sent_ns, frame->rtp_ts,
+		frame->samples, (frame->flags & TD_FRAME_SPURT) != 0 };
+	struct timeline_place place;
+	struct stream *st;
+	struct track *t;
+	int64_t pos;
+	int r;
+
+	if ((r = stream_get(set, frame->ssrc, frame->user_id, &st)) < 0) {
+		if (r == TD_ERR_LIMIT)
+			set->rest[COUNTER_STREAM_LIMIT]++;
+		return r == TD_ERR_LIMIT ? TD_OK : r;
+	}
+	t = st->track;
+	place = timeline_place(&st->time, set->start_ns, &f, t->written);
+	if (place.jump)
+		t->counters[COUNTER_TIME_JUMPS]++;
+	if (st->ssrc != t->newest && newest_speaks(set, t, place.pos)) {
+		t->counters[COUNTER_OVERLAP]++;
+		return TD_OK;
+	}
+	if (place.overlap)
+		t->counters[COUNTER_OVERLAP]++;
+	if (place.skip == frame->samples)
+		return TD_OK;
+	pos = place.pos + place.skip;
+	if (t->first_sample < 0 && frame->kind != TD_FRAME_SILENCE)
+		t->first_sample = pos;
+	track_write(set, t, pos, frame->pcm + (size_t)place.skip * frame->channels,
+		frame->samples - place.skip, frame->channels);
+	return TD_OK;
+}
+
+void track_set_finish(struct track_set *set, uint64_t end_ns)
+{
+	int64_t end =
+		timeline_position(set->start_ns, end_ns > INT64_MAX ? INT64_MAX : (int64_t)end_ns);
+
+	for (size_t i = 0; i < set->track_count; i++) {
+		if (set->tracks[i]->written > end)
+			end = set->tracks[i]->written;
+	}
+	for (size_t i = 0; i < set->track_count; i++) {
+		struct track *t = set->tracks[i];
+
+		if (!t->open)
+			continue;
+		if (!t->failed && end > t->written)
+			t->failed = set->ops->silence(t->state, (uint64_t)(end - t->written)) < 0;
+		t->written = end;
+		if (set->ops->end(t->state) < 0)
+			t->failed = true;
+	}
+}
+
+static int by_user(const void *a, const void *b)
+{
+	const struct track *x = *(const struct track *const *)a;
+	const struct track *y = *(const struct track *const *)b;
+
+	if (x->user_id != y->user_id)
+		return x->user_id - 1 < y->user_id - 1 ? -1 : 1; /* 0 is the largest */
+	if (x->own != y->own)
+		return x->own ? -1 : 1;
+	return x->ssrc < y->ssrc ? -1 : x->ssrc > y->ssrc;
+}
+
+struct track *const *track_set_sorted(struct track_set *set, size_t *ret_count)
+{
+	if (set->track_count > 0)
+		qsort(set->tracks, set->track_count, sizeof(struct track *), by_user);
+	*ret_count = set->track_count;
+	return set->tracks;
+}
+
+const uint64_t *track_set_rest(const struct track_set *set)
+{
+	return set->rest;
+}

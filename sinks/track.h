@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_SINKS_TRACK_H
+#define TD_SINKS_TRACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/counters.h"
+#include "sinks/sink.h"
+
+/*
+ * The speakers of one session as tracks: frames of SSRCs in, what struct td_track_ops describes
+ * out.
+ *
+ * A track belongs to a user, who may have many SSRCs over time; the newest one (named last, or else
+ * heard last for the first time) speaks, an older one only where the newest is silent. An SSRC
+ * without user has a track of its own until it gets one.
+ *
+ * Writes nothing itself. One thread.
+ */
+enum {
+	TRACK_MAX = 2048,        /* tracks of one session */
+	TRACK_STREAM_MAX = 4096, /* SSRCs of one session at a time, and listed per track */
+};
+
+struct track {
+	uint64_t user_id; /* 0: not known */
+	uint32_t ssrc;    /* the first one */
+	uint32_t newest;
+	uint32_t *ssrcs; /* every one, in order of appearance */
+	uint32_t ssrc_count;
+	bool own;  /* the track of its user; false with a user: sound from before they were known */
+	bool open; /* ops->open() was good: state is valid */
+	bool failed;          /* writes no more */
+	int64_t written;      /* samples, failed or not */
+	int64_t first_sample; /* -1: no sound yet */
+	uint64_t counters[COUNTER_COUNT];
+	void *state; /* of ops */
+};
+
+struct track_set;
+
+/* user is for ops->open(). TD_ERR_NOMEM. */
+int track_set_new(
+	struct track_set **ret, const struct td_track_ops *ops, void *user, uint64_t start_ns);
+/* Frees every track; NULL is fine. */
+void track_set_free(struct track_set *set);
+
+/* TD_ERR_NOMEM; nothing else stops the set, a track that fails is left alone from then on. */
+int track_set_frame(struct track_set *set, const struct td_frame *frame);
+int track_set_speaker(struct track_set *set, uint64_t user_id, uint32_t ssrc);
+void track_set_speaker_left(struct track_set *set, uint64_t user_id);
+int track_set_count(struct track_set *set, uint32_t ssrc, uint64_t user_id,
+	const uint64_t delta[static COUNTER_COUNT]);
+
+/* Fills every track to end_ns (or to the end of the longest one) and ends it. */
+void track_set_finish(struct track_set *set, uint64_t end_ns);
+
+/* The tracks ordered by user (unknown ones last), own ones first, and SSRC; borrowed until the next
+ * call. Tracks that were never opened are among them. */
+struct track *const *track_set_sorted(struct track_set *set, size_t *ret_count);
+/* What was counted for streams that found no room for a track; borrowed. */
+const uint64_t *track_set_rest(const struct track_set *set);
+
+#endif

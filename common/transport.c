@@ -28,9 +28,9 @@ struct transport_alg {
 	const char *name;
 	size_t trailer_len;
 	int (*init)(struct transport *t);
-	int (*open)(struct transport *t, uint8_t *plain, const uint8_t *sealed, size_t len,
+	int (*decrypt)(struct transport *t, uint8_t *plain, const uint8_t *sealed, size_t len,
 		const struct parts *p);
-	int (*seal)(struct transport *t, uint8_t *sealed, const uint8_t *plain, size_t len,
+	int (*encrypt)(struct transport *t, uint8_t *sealed, const uint8_t *plain, size_t len,
 		const struct parts *p);
 };
 
@@ -193,7 +193,7 @@ int transport_open(struct transport *t, uint8_t *plain, size_t *ret_len, const u
 		return TD_ERR_TRUNCATED;
 	sealed_len = len - aad_len - trailer;
 	p.nonce = packet + aad_len + sealed_len + (trailer > 0 ? TRANSPORT_TAG_LEN : 0);
-	if ((r = t->alg->open(t, plain, packet + aad_len, sealed_len, &p)) != TD_OK)
+	if ((r = t->alg->decrypt(t, plain, packet + aad_len, sealed_len, &p)) != TD_OK)
 		return r;
 	*ret_len = sealed_len;
 	return TD_OK;
@@ -208,7 +208,7 @@ size_t transport_seal(struct transport *t, uint8_t *packet, const uint8_t *aad, 
 
 	if (aad_len > 0)
 		memmove(packet, aad, aad_len);
-	if (t->alg->seal(t, packet + aad_len, plain, len, &p) != TD_OK)
+	if (t->alg->encrypt(t, packet + aad_len, plain, len, &p) != TD_OK)
 		return 0;
 	if (t->alg->trailer_len > 0)
 		memcpy(packet + aad_len + len + TRANSPORT_TAG_LEN, suffix, sizeof(suffix));

@@ -132,7 +132,10 @@ static void finds_fec_where_libopus_finds_it(void **state)
 		size_t size = (size_t)opus_decoder_get_size(ch);
 		OpusDecoder *copy = malloc(size);
 
-		opus_encoder_ctl(enc, OPUS_SET_BITRATE(28000 * ch));
+		opus_encoder_ctl(enc,
+			OPUS_SET_BITRATE(cases[i].bandwidth == OPUS_BANDWIDTH_FULLBAND
+					? 80000
+					: 28000 * ch));
 		opus_encoder_ctl(enc, OPUS_SET_BANDWIDTH(cases[i].bandwidth));
 		opus_encoder_ctl(enc, OPUS_SET_INBAND_FEC(1));
 		opus_encoder_ctl(enc, OPUS_SET_PACKET_LOSS_PERC(20));

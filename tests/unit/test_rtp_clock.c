@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "unpacker/rtp_clock.h"
+
+#define T0 TD_REPLAY_BASE_NS
+
+/* One packet of the wire's 32 bits. */
+static void add(struct rtp_clock *c, uint32_t ts, uint64_t arrival_ns)
+{
+	rtp_clock_add(c, rtp_clock_unwrap(c, ts, arrival_ns), arrival_ns);
+}
+
+static int64_t sent(const struct rtp_clock *c, uint32_t ts, uint64_t arrival_ns)
+{
+	return rtp_clock_sent_ns(c, rtp_clock_unwrap(c, ts, arrival_ns));
+}
+
+/* However long a packet was under way, it was sent when the quickest of its time says. */
+static void the_quickest_packet_counts(void **state)
+{
+	struct rtp_clock c = { 0 };
+	uint32_t ts = 0xfffff000; /* ts-wrap within the first packets */
+	int i;
+
+	(void)state;
+	for (i = 0; i < 500; i++, ts += 960) {
+		uint64_t on_time = T0 + (uint64_t)i * 20 * TD_MS_NS;
+		uint64_t late = (uint64_t)(i * 37 % 11) * TD_MS_NS;
+
+		add(&c, ts, on_time + late);
+		/* The first was the quickest: 0 ms. */
+		assert_in_range((uint64_t)sent(&c, ts, on_time + late), on_time - 1, on_time + 1);
+	}
+}
+
+/* A sender whose clock is 100 ppm fast or slow is followed for hours, wraps and all. */
+static void drift_is_followed(void **state)
+{
+	static const int ppm[] = { -100, 100, 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		struct rtp_clock c = { 0 };
+		int64_t samples;
+
+		/* 30 hours in steps of a second: the timestamp wraps more than once. */
+		for (samples = 0; samples < 30ll * 3600 * 48000; samples += 48000) {
+			int64_t ns = td_samples_to_ns(samples);
+			uint64_t arrival = T0 + (uint64_t)(ns + ns / 1000000 * ppm[i]);
+			int64_t off;
+
+			add(&c, (uint32_t)samples, arrival);
+			off = sent(&c, (uint32_t)samples, arrival) - (int64_t)arrival;
+			assert_true(off <= 1);
+			assert_true(off >= -4 * (int64_t)TD_MS_NS); /* half a minute of drift */
+		}
+	}
+}
+
+/* What was quick more than half a minute ago is forgotten, what was quick since is not. */
+static void the_window_slides(void **state)
+{
+	struct rtp_clock c = { 0 };
+	uint64_t s;
+
+	(void)state;
+	add(&c, 0, T0); /* d = T0 */
+	for (s = 1; s <= 60; s++) {
+		uint64_t arrival = T0 + s * TD_SEC_NS + 10 * TD_MS_NS;
+		int64_t d;
+
+		add(&c, (uint32_t)(s * 48000), arrival);
+		d = sent(&c, (uint32_t)(s * 48000), arrival) - (int64_t)(T0 + s * TD_SEC_NS);
+		if (s < 28)
+			assert_in_range(d + 1, 0, 2);
+		if (s > 33)
+			assert_in_range(d - 10 * (int64_t)TD_MS_NS + 1, 0, 2);
+	}
+}
+
+/* After a pause longer than the window, and longer than the timestamp's range, the old offset
+ * still tells which number is meant. */
+static void pauses_of_any_length(void **state)
+{
+	static const uint64_t hours[] = { 1, 12, 13, 24, 25, 1000 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 6; i++) {
+		uint64_t pause = hours[i] * 3600 * TD_SEC_NS, arrival = T0 + pause;
+		uint32_t ts = 1000 + (uint32_t)td_ns_to_samples((int64_t)pause);
+		struct rtp_clock c = { 0 };
+
+		add(&c, 1000, T0);
+		assert_in_range((uint64_t)sent(&c, ts, arrival), arrival - 1, arrival + 1);
+		add(&c, ts, arrival + 3);
+		assert_in_range((uint64_t)sent(&c, ts, arrival), arrival - 1, arrival + 4);
+	}
+}
+
+/* Whatever the first timestamp is, numbers stay near the clock. */
+static void an_empty_clock_stays_near_arrival(void **state)
+{
+	static const uint32_t firsts[] = { 0, 1, 0x7fffffff, 0x80000000, 0xffffffff };
+	struct rtp_clock c = { 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 5; i++) {
+		int64_t ts = rtp_clock_unwrap(&c, firsts[i], T0), near = td_ns_to_samples(T0);
+
+		assert_int_equal((uint32_t)ts, firsts[i]);
+		assert_true(ts - near <= 0x80000000ll && near - ts <= 0x80000000ll);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_quickest_packet_counts),
+		cmocka_unit_test(drift_is_followed),
+		cmocka_unit_test(the_window_slides),
+		cmocka_unit_test(pauses_of_any_length),
+		cmocka_unit_test(an_empty_clock_stays_near_arrival),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_UNPACKER_HOLD_H
+#define TD_UNPACKER_HOLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "unpacker/packet.h"
+
+/*
+ * The packets of one SSRC that nobody has been named for, in the order they came: the newest
+ * HOLD_MAX of them. Owns its packets; all zero is an empty hold.
+ */
+enum { HOLD_MAX = 100 };
+
+struct hold {
+	struct packet *ring[HOLD_MAX];
+	size_t head, len;
+};
+
+void hold_clear(struct hold *h);
+/* Keeps a copy. *ret_dropped: the oldest had to go for it. TD_ERR_NOMEM. */
+int hold_push(struct hold *h, const struct packet *p, bool *ret_dropped);
+struct packet *hold_pop(struct hold *h); /* the oldest, the caller's to free(); NULL: empty */
+
+#endif

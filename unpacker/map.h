@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_UNPACKER_MAP_H
+#define TD_UNPACKER_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Numbers (SSRCs, connections) to pointers: an open-addressing table, linear probing, at most half
+ * full. Its order depends on nothing but what was put and deleted: a replay is a replay. The map
+ * owns its table, never what it points to. All zero is an empty map.
+ */
+struct map_entry {
+	uint64_t key;
+	void *value; /* NULL: free */
+};
+struct map {
+	struct map_entry *table;
+	size_t cap; /* 0 or a power of two */
+	size_t len;
+};
+
+void map_free(struct map *m);                     /* leaves an empty map */
+void *map_get(const struct map *m, uint64_t key); /* NULL: not there */
+/* A key that is not in the map, and a value that is not NULL. TD_ERR_NOMEM. */
+int map_put(struct map *m, uint64_t key, void *value);
+void map_del(struct map *m, uint64_t key); /* a key that is not there is fine */
+
+#endif

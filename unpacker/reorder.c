@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: ISC */
+#include "unpacker/reorder.h"
+
+#include <string.h>
+
+#include "common/err.h"
+#include "common/wrap.h"
+
+static size_t slot_of(int64_t seq)
+{
+	return (size_t)((uint64_t)seq % REORDER_SLOTS);
+}
+
+static bool has_come(const struct reorder *r, int64_t seq)
+{
+	size_t i = slot_of(seq);
+
+	return (r->came[i / 64] >> i % 64 & 1) != 0;
+}
+
+static void note(struct reorder *r, int64_t seq, bool came)
+{
+	size_t i = slot_of(seq);
+	uint64_t bit = (uint64_t)1 << i % 64;
+
+	r->came[i / 64] = came ? r->came[i / 64] | bit : r->came[i / 64] & ~bit;
+}
+
+void reorder_init(struct reorder *r, uint64_t window_ns)
+{
+	memset(r, 0, sizeof(*r));
+	r->window_ns = window_ns;
+}
+
+void reorder_free(struct reorder *r)
+{
+	size_t i;
+
+	for (i = 0; i < REORDER_SLOTS; i++)
+		free(r->slot[i]);
+	reorder_init(r, r->window_ns);
+}
+
+enum reorder_verdict reorder_check(const struct reorder *r, uint16_t seq, int64_t *ret)
+{
+	int64_t n = r->started ? seq_unwrap(r->highest, seq) : seq;
+
+	*ret = n;
+	if (!r->started)
+		return REORDER_FITS;
+	if (n > r->highest + REORDER_SLOTS)
+		return REORDER_FAR;
+	if (n >= r->next)
+		return n <= r->highest && r->slot[slot_of(n)] != NULL ? REORDER_DUPLICATE
+								      : REORDER_FITS;
+	if (r->open && n > r->highest - REORDER_SLOTS)
+		return REORDER_FITS;
+	if (n < r->next - REORDER_SLOTS)
+		return REORDER_FAR;
+	return has_come(r, n) ? REORDER_DUPLICATE : REORDER_LATE;
+}
+
+void reorder_hold(struct reorder *r, uint32_t spurt, uint64_t until_ns)
+{
+	r->hold_spurt = spurt;
+	r->hold_until_ns = until_ns;
+}
+
+bool reorder_holds(const struct reorder *r, uint64_t now_ns)
+{
+	return now_ns < r->hold_until_ns;
+}
+
+/* What the number of a packet that comes in means for the numbers we know. */
+static void admit(struct reorder *r, int64_t seq)
+{
+	if (!r->started) {
+		r->started = r->open = true;
+		r->next = r->highest = seq;
+	}
+	if (seq < r->next)
+		r->next = seq;
+	if (seq > r->highest)
+		r->highest = seq;
+}
+
+/* `next` moves on behind seq, the first one from `next` on that came. */
+static void advance(struct reorder *r, int64_t seq)
+{
+	if (seq - r->next >= REORDER_SLOTS)
+		memset(r->came, 0, sizeof(r->came));
+	else
+		for (; r->next < seq; r->next++)
+			note(r, r->next, false);
+	note(r, seq, true);
+	r->next = seq + 1;
+	r->open = false;
+}
+
+bool reorder_pass(struct reorder *r, const struct packet *p, uint64_t now_ns)
+{
+	if (!r->started || p->seq != r->next || reorder_holds(r, now_ns))
+		return false;
+	admit(r, p->seq);
+	advance(r, p->seq);
+	return true;
+}
+
+int reorder_put(struct reorder *r, const struct packet *p)
+{
+	struct packet *copy = packet_keep(p);
+
+	if (copy == NULL)
+		return TD_ERR_NOMEM;
+	admit(r, p->seq);
+	r->slot[slot_of(p->seq)] = copy;
+	if (r->waiting++ == 0 || p->arrival_ns < r->oldest_ns)
+		r->oldest_ns = p->arrival_ns;
+	return TD_OK;
+}
+
+/* The waiting packet with the lowest number. There is one. */
+static struct packet *front(const struct reorder *r)
+{
+	int64_t seq = r->next;
+
+	while (r->slot[slot_of(seq)] == NULL)
+		seq++;
+	return r->slot[slot_of(seq)];
+}
+
+/* Held as the start of a spurt: older ones that still wait for a gap are not. */
+static bool is_held(const struct reorder *r, const struct packet *p, uint64_t now_ns)
+{
+	return reorder_holds(r, now_ns) && p->spurt >= r->hold_spurt;
+}
+
+uint64_t reorder_due(const struct reorder *r)
+{
+	if (r->waiting == 0)
+		return REORDER_NEVER;
+	/* reorder_pop() was asked after every change: if it is not a hold, it is a gap. */
+	if (r->hold_until_ns > 0 && front(r)->spurt >= r->hold_spurt)
+		return r->hold_until_ns;
+	return r->oldest_ns + r->window_ns;
+}
+
+static void find_oldest(struct reorder *r)
+{
+	size_t left = r->waiting;
+	int64_t seq;
+
+	r->oldest_ns = REORDER_NEVER;
+	for (seq = r->next; left > 0; seq++) {
+		const struct packet *p = r->slot[slot_of(seq)];
+
+		if (p == NULL)
+			continue;
+		if (p->arrival_ns < r->oldest_ns)
+			r->oldest_ns = p->arrival_ns;
+		left--;
+	}
+}
+
+struct packet *reorder_pop(struct reorder *r, uint64_t now_ns, int64_t *ret_lost)
+{
+	struct packet *p;
+
+	if (!reorder_holds(r, now_ns))
+		r->hold_until_ns = 0;
+	if (r->waiting == 0)
+		return NULL;
+	p = front(r);
+	if (is_held(r, p, now_ns))
+		return NULL;
+	if (p->seq != r->next && now_ns - r->oldest_ns < r->window_ns)
+		return NULL;
+	r->slot[slot_of(p->seq)] = NULL;
+	*ret_lost = p->seq - r->next;
+	r->waiting--;
+	advance(r, p->seq);
+	if (r->waiting > 0 && p->arrival_ns == r->oldest_ns)
+		find_oldest(r);
+	return p;
+}
+
+void reorder_restart(struct reorder *r, int64_t seq)
+{
+	memset(r->came, 0, sizeof(r->came));
+	r->next = r->highest = seq;
+}

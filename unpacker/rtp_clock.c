@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+#include "unpacker/rtp_clock.h"
+
+#include "common/clock.h"
+#include "common/wrap.h"
+
+enum { SLICE_SEC = 4 };
+
+int64_t rtp_clock_unwrap(const struct rtp_clock *c, uint32_t ts, uint64_t arrival_ns)
+{
+	return ts_unwrap(td_ns_to_samples((int64_t)arrival_ns - (c->set ? c->min_d : 0)), ts);
+}
+
+int64_t rtp_clock_d(int64_t ts, uint64_t arrival_ns)
+{
+	return (int64_t)arrival_ns - td_samples_to_ns(ts);
+}
+
+void rtp_clock_add(struct rtp_clock *c, int64_t ts, uint64_t arrival_ns)
+{
+	int64_t slice = (int64_t)(arrival_ns / (SLICE_SEC * TD_SEC_NS));
+	int64_t d = rtp_clock_d(ts, arrival_ns);
+	unsigned i, now = (unsigned)(slice % RTP_CLOCK_BUCKETS);
+
+	if (!c->set || c->bucket[now].slice != slice || d < c->bucket[now].min_d) {
+		/* An empty clock fills every bucket, so that none needs a flag of its own. */
+		for (i = 0; i < RTP_CLOCK_BUCKETS; i++) {
+			if (!c->set || i == now) {
+				c->bucket[i].slice = slice;
+				c->bucket[i].min_d = d;
+			}
+		}
+		c->set = true;
+	}
+	c->min_d = d;
+	for (i = 0; i < RTP_CLOCK_BUCKETS; i++) {
+		if (slice - c->bucket[i].slice < RTP_CLOCK_BUCKETS && c->bucket[i].min_d < c->min_d)
+			c->min_d = c->bucket[i].min_d;
+	}
+}
+
+int64_t rtp_clock_sent_ns(const struct rtp_clock *c, int64_t ts)
+{
+	return td_samples_to_ns(ts) + c->min_d;
+}

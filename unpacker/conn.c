@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: ISC */
+#include "unpacker/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/rtcp.h"
+#include "common/rtp.h"
+#include "common/transport.h"
+#include "unpacker/hold.h"
+
+#define COUNTERS_NS (1 * TD_SEC_NS)
+#define MAX_WAIT_NS (3600 * TD_SEC_NS) /* far past sense, and sums of times still fit */
+
+struct source {
+	TAILQ_ENTRY(source) link;
+	uint64_t user_id; /* 0: not named */
+	uint32_t ssrc;
+	bool active;           /* which of the lists it is in */
+	struct stream *stream; /* at most one of these two */
+	struct hold *hold;
+	uint64_t hold_due_ns;
+	uint64_t count[COUNTER_COUNT];
+};
+
+/* ---- counters ---- */
+
+static int send_counters(struct conn *c, uint64_t user_id, uint32_t ssrc, uint64_t *count)
+{
+	static const uint64_t none[COUNTER_COUNT];
+	struct ipc_counters m = { .user_id = user_id, .ssrc = ssrc };
+
+	if (memcmp(count, none, sizeof(none)) == 0)
+		return TD_OK;
+	memcpy(m.delta, count, sizeof(m.delta));
+	memset(count, 0, sizeof(m.delta));
+	return ipc_queue_put(c->conf.out, IPC_COUNTERS, c->conf.conn, &m, sizeof(m), NULL, 0);
+}
+
+static int source_send_counters(struct conn *c, struct source *src)
+{
+	return send_counters(c, src->user_id, src->ssrc, src->count);
+}
+
+int conn_send_counters(struct conn *c)
+{
+	struct source *src;
+	int r;
+
+	r = send_counters(c, 0, 0, c->count);
+	TAILQ_FOREACH(src, &c->active, link)
+	{
+		if (r == TD_OK)
+			r = source_send_counters(c, src);
+	}
+	c->counters_due_ns = REORDER_NEVER;
+	return r;
+}
+
+/* ---- deadlines ---- */
+
+static void due_at(struct conn *c, uint64_t due_ns)
+{
+	if (due_ns < c->due_ns)
+		c->due_ns = due_ns;
+}
+
+/* Something was counted at now_ns: the counters leave a second later, however time is told. */
+static void touch(struct conn *c)
+{
+	if (c->counters_due_ns == REORDER_NEVER)
+		c->counters_due_ns = c->now_ns + COUNTERS_NS;
+	due_at(c, c->counters_due_ns);
+}
+
+/* ---- sources ---- */
+
+static void list_as(struct conn *c, struct source *src, bool active)
+{
+	TAILQ_REMOVE(src->active ? &c->active : &c->named, src, link);
+	src->active = active;
+	TAILQ_INSERT_TAIL(active ? &c->active : &c->named, src, link);
+}
+
+static int source_new(struct source **ret, struct conn *c, uint32_t ssrc, uint64_t user_id)
+{
+	struct source *src = calloc(1, sizeof(*src));
+
+	if (src == NULL || map_put(&c->sources, ssrc, src) != TD_OK) {
+		free(src);
+		return TD_ERR_NOMEM;
+	}
+	src->ssrc = ssrc;
+	src->user_id = user_id;
+	TAILQ_INSERT_TAIL(&c->named, src, link);
+	*ret = src;
+	return TD_OK;
+}
+
+/* Gives back what the source holds, counting what is lost by it. */
+static void source_clear(struct conn *c, struct source *src)
+{
+	if (src->stream != NULL)
+		c->streams--;
+	if (src->hold != NULL) {
+		c->held--;
+		src->count[COUNTER_HELD_DROPPED] += src->hold->len;
+		hold_clear(src->hold);
+	}
+	stream_free(src->stream);
+	free(src->hold);
+	src->stream = NULL;
+	src->hold = NULL;
+}
+
+static void source_free(struct conn *c, struct source *src)
+{
+	source_clear(c, src);
+	TAILQ_REMOVE(src->active ? &c->active : &c->named, src, link);
+	map_del(&c->sources, src->ssrc);
+	free(src);
+}
+
+static int source_start(struct conn *c, struct source *src)
+{
+	int r = stream_new(&src->stream, &c->conf, src->ssrc, src->count);
+
+	if (r != TD_OK)
+		return r;
+	src->stream->user_id = src->user_id;
+	c->streams++;
+	list_as(c, src, true);
+	return TD_OK;
+}
+
+/* The end of waiting for a name, with or without one: the packets become a stream, as if they came
+ * now what they came then. */
+static int source_release(struct conn *c, struct source *src)
+{
+	struct hold *hold = src->hold;
+	struct packet *p;
+	int r;
+
+	if (c->streams >= CONN_MAX_STREAMS) {
+		source_clear(c, src);
+		return TD_OK;
+	}
+	if ((r = source_start(c, src)) != TD_OK)
+		return r;
+	src->hold = NULL;
+	c->held--;
+	while (r == TD_OK && (p = hold_pop(hold)) != NULL) {
+		src->count[COUNTER_HELD]++;
+		r = stream_packet(src->stream, p);
+		free(p);
+	}
+	due_at(c, stream_due(src->stream));
+	touch(c);
+	hold_clear(hold);
+	free(hold);
+	return r;
+}
+
+/* Everything that waits leaves, the stream ends; who has a user stays known. */
+static int source_finish(struct conn *c, struct source *src)
+{
+	int r = TD_OK;
+
+	if (src->hold != NULL)
+		r = source_release(c, src);
+	if (r == TD_OK && src->stream != NULL)
+		r = stream_finish(src->stream);
+	source_clear(c, src);
+	if (r == TD_OK)
+		r = source_send_counters(c, src);
+	if (src->user_id == 0)
+		source_free(c, src);
+	else if (src->active)
+		list_as(c, src, false);
+	return r;
+}
+
+static uint64_t source_due(const struct source *src)
+{
+	return src->stream != NULL ? stream_due(src->stream) : src->hold_due_ns;
+}
+
+static int source_advance(struct conn *c, struct source *src, uint64_t now_ns)
+{
+	int r;
+
+	if (src->stream != NULL)
+		return stream_advance(src->stream, now_ns);
+	r = source_release(c, src);
+	if (r == TD_OK && src->stream == NULL)
+		r = source_finish(c, src);
+	return r;
+}
+
+int conn_advance(struct conn *c, uint64_t now_ns)
+{
+	int r = TD_OK;
+
+	while (r == TD_OK && c->due_ns <= now_ns) {
+		struct source *src, *first = NULL;
+		uint64_t due = c->counters_due_ns;
+
+		TAILQ_FOREACH(src, &c->active, link)
+		{
+			/* At the same time, sound leaves before what counts it. */
+			if (source_due(src) < due || (first == NULL && source_due(src) == due)) {
+				due = source_due(src);
+				first = src;
+			}
+		}
+		c->due_ns = due;
+		if (due > now_ns || due == REORDER_NEVER)
+			break;
+		if (due > c->now_ns)
+			c->now_ns = due;
+		if (first == NULL) {
+			r = conn_send_counters(c);
+			continue;
+		}
+		r = source_advance(c, first, due);
+		touch(c);
+	}
+	if (now_ns > c->now_ns)
+		c->now_ns = now_ns;
+	return r;
+}
+
+/* ---- packets ---- */
+
+/* Keeps a packet of an SSRC that nobody was named for. */
+static int hold_packet(struct conn *c, struct source *src, const struct packet *p)
+{
+	struct source *oldest;
+	bool dropped;
+	int r;
+
+	if (src->hold == NULL) {
+		if (c->held >= CONN_MAX_HELD) {
+			TAILQ_FOREACH(oldest, &c->active, link)
+			{
+				if (oldest->hold != NULL)
+					break;
+			}
+			source_clear(c, oldest);
+			if ((r = source_finish(c, oldest)) != TD_OK)
+				return r;
+		}
+		if ((src->hold = calloc(1, sizeof(*src->hold))) == NULL)
+			return TD_ERR_NOMEM;
+		c->held++;
+		src->hold_due_ns = p->arrival_ns + c->hold_ns;
+		list_as(c, src, true);
+		due_at(c, src->hold_due_ns);
+	}
+	if ((r = hold_push(src->hold, p, &dropped)) != TD_OK)
+		return r;
+	src->count[COUNTER_RECEIVED]++;
+	src->count[COUNTER_HELD_DROPPED] += dropped;
+	return TD_OK;
+}
+
+/* A packet that opened: to its stream, or to wait for its speaker. */
+static int source_packet(struct conn *c, const struct rtp_header *h, const struct packet *p)
+{
+	struct source *src = map_get(&c->sources, h->ssrc);
+	bool wait = c->hold_ns > 0 && (src == NULL || src->user_id == 0);
+	int r;
+
+	if (src == NULL || src->stream == NULL) {
+		if ((!wait && c->streams >= CONN_MAX_STREAMS) ||
+			(src == NULL && c->sources.len >= CONN_MAX_SOURCES)) {
+			c->count[COUNTER_STREAM_LIMIT]++;
+			return TD_OK;
+		}
+		if (src == NULL && (r = source_new(&src, c, h->ssrc, 0)) != TD_OK)
+			return r;
+		if (wait)
+			return hold_packet(c, src, p);
+		if ((r = source_start(c, src)) != TD_OK)
+			return r;
+	}
+	src->count[COUNTER_RECEIVED]++;
+	r = stream_packet(src->stream, p);
+	due_at(c, stream_due(src->stream));
+	return r;
+}
+
+static void count_failure(struct conn *c, int error)
+{
+	c->count[error == TD_ERR_TRUNCATED ? COUNTER_SHORT : COUNTER_AUTH]++;
+}
+
+static int rtp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len)
+{
+	struct packet p = { .arrival_ns = arrival_ns };
+	struct rtp_header h;
+	size_t plain_len, payload_len;
+	int r;
+
+	if (rtp_parse(&h, data, len) != TD_OK) {
+		c->count[COUNTER_SHORT]++; /* the version was looked at before */
+		return TD_OK;
+	}
+	if (h.payload_type != RTP_OPUS_PAYLOAD_TYPE) {
+		c->count[COUNTER_OTHER_PAYLOAD]++;
+		return TD_OK;
+	}
+	if (h.ssrc == c->own_ssrc && c->own_ssrc != 0) {
+		c->count[COUNTER_OWN]++;
+		return TD_OK;
+	}
+	if (c->transport == NULL) {
+		c->count[COUNTER_NO_KEY]++;
+		return TD_OK;
+	}
+	r = transport_open(c->transport, c->plain, &plain_len, data, len, h.clear_len);
+	if (r != TD_OK) {
+		count_failure(c, r);
+		return TD_OK;
+	}
+	if (rtp_payload(&h, c->plain, plain_len, &p.data, &payload_len) != TD_OK) {
+		c->count[COUNTER_BAD_PADDING]++;
+		return TD_OK;
+	}
+	p.seq = h.sequence;
+	p.ts = h.timestamp;
+	p.len = (uint16_t)payload_len;
+	return source_packet(c, &h, &p);
+}
+
+static int rtcp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len)
+{
+	struct ipc_rtcp m = { .arrival_ns = arrival_ns };
+	const struct source *src;
+	size_t plain_len;
+	int r;
+
+	if (c->transport == NULL) {
+		c->count[COUNTER_NO_KEY]++;
+		return TD_OK;
+	}
+	r = transport_open(
+		c->transport, c->plain + RTCP_CLEAR_LEN, &plain_len, data, len, RTCP_CLEAR_LEN);
+	if (r != TD_OK) {
+		count_failure(c, r);
+		return TD_OK;
+	}
+	memcpy(c->plain, data, RTCP_CLEAR_LEN);
+	plain_len += RTCP_CLEAR_LEN;
+	if (rtcp_check(c->plain, plain_len, &m.ssrc) != TD_OK) {
+		c->count[COUNTER_RTCP_BAD]++;
+		return TD_OK;
+	}
+	c->count[COUNTER_RTCP]++;
+	if ((c->conf.want & IPC_WANT_RTCP) == 0)
+		return TD_OK;
+	src = map_get(&c->sources, m.ssrc);
+	m.user_id = src != NULL ? src->user_id : 0;
+	return ipc_queue_put(
+		c->conf.out, IPC_RTCP, c->conf.conn, &m, sizeof(m), c->plain, plain_len);
+}
+
+int conn_packet(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len)
+{
+	int r;
+
+	if ((r = conn_advance(c, arrival_ns)) != TD_OK)
+		return r;
+	touch(c);
+	switch (datagram_classify(data, len)) {
+	case DATAGRAM_RTP:
+		return rtp_datagram(c, c->now_ns, data, len);
+	case DATAGRAM_RTCP:
+		return rtcp_datagram(c, c->now_ns, data, len);
+	case DATAGRAM_DISCOVERY:
+	case DATAGRAM_KEEPALIVE:
+		c->count[COUNTER_NOT_VOICE]++;
+		break;
+	case DATAGRAM_SHORT:
+		c->count[COUNTER_SHORT]++;
+		break;
+	case DATAGRAM_BAD_VERSION:
+		c->count[COUNTER_BAD_VERSION]++;
+		break;
+	}
+	return TD_OK;
+}
+
+/* ---- what the receiver says ---- */
+
+int conn_new(struct conn **ret, uint64_t id, const struct ipc_conn_open *open,
+	struct ipc_queue *out, struct decoder_pool *pool)
+{
+	struct conn *c;
+
+	if (open->channels < 1 || open->channels > 2)
+		return TD_ERR_MALFORMED;
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return TD_ERR_NOMEM;
+	c->conf = (struct stream_conf){
+		.out = out,
+		.pool = pool,
+		.conn = id,
+		.reorder_ns = open->reorder_ns < MAX_WAIT_NS ? open->reorder_ns : MAX_WAIT_NS,
+		.want = open->want,
+		.channels = (int)open->channels,
+	};
+	c->hold_ns = open->hold_ns < MAX_WAIT_NS ? open->hold_ns : MAX_WAIT_NS;
+	c->due_ns = c->counters_due_ns = REORDER_NEVER;
+	TAILQ_INIT(&c->active);
+	TAILQ_INIT(&c->named);
+	*ret = c;
+	return TD_OK;
+}
+
+static void forget_sources(struct conn *c)
+{
+	while (!TAILQ_EMPTY(&c->active))
+		source_free(c, TAILQ_FIRST(&c->active));
+	while (!TAILQ_EMPTY(&c->named))
+		source_free(c, TAILQ_FIRST(&c->named));
+}
+
+void conn_free(struct conn *c)
+{
+	if (c == NULL)
+		return;
+	forget_sources(c);
+	map_free(&c->sources);
+	transport_free(c->transport);
+	free(c);
+}
+
+int conn_key(struct conn *c, const struct ipc_key *key)
+{
+	struct transport *t;
+	int r = transport_new(&t, (enum transport_mode)key->mode, key->key);
+
+	if (r != TD_OK)
+		return r == TD_ERR_UNSUPPORTED ? TD_ERR_MALFORMED : r;
+	transport_free(c->transport);
+	c->transport = t;
+	c->own_ssrc = key->own_ssrc;
+	return TD_OK;
+}
+
+int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id)
+{
+	struct source *src = map_get(&c->sources, ssrc);
+	int r = TD_OK;
+
+	if (user_id == 0 || (src == NULL && c->sources.len >= CONN_MAX_SOURCES)) {
+		log_warn("conn %llu: speaker of ssrc %u ignored", (unsigned long long)c->conf.conn,
+			(unsigned)ssrc);
+		return TD_OK;
+	}
+	if (src == NULL)
+		return source_new(&src, c, ssrc, user_id);
+	if (src->user_id == user_id)
+		return TD_OK;
+	/* Not one frame of one user under another's name, nor a packet counted under it. */
+	if (src->user_id != 0)
+		r = source_finish(c, src);
+	else if (src->stream != NULL)
+		r = source_send_counters(c, src);
+	if (r != TD_OK)
+		return r;
+	src->user_id = user_id;
+	if (src->stream != NULL)
+		src->stream->user_id = user_id;
+	if (src->hold != NULL && (r = source_release(c, src)) == TD_OK && src->stream == NULL)
+		r = source_finish(c, src);
+	/* What the packets brought along may be due by now. */
+	return r == TD_OK ? conn_advance(c, c->now_ns) : r;
+}
+
+int conn_speaker_gone(struct conn *c, uint64_t user_id)
+{
+	struct source_list *lists[] = { &c->active, &c->named };
+	struct source *src, *next;
+	int i, r = TD_OK;
+
+	for (i = 0; user_id != 0 && i < 2; i++) {
+		for (src = TAILQ_FIRST(lists[i]); src != NULL && r == TD_OK; src = next) {
+			next = TAILQ_NEXT(src, link);
+			if (src->user_id != user_id)
+				continue;
+			r = source_finish(c, src);
+			source_free(c, src);
+		}
+	}
+	return r;
+}
+
+int conn_flush(struct conn *c)
+{
+	int r = TD_OK;
+
+	while (r == TD_OK && !TAILQ_EMPTY(&c->active))
+		r = source_finish(c, TAILQ_FIRST(&c->active));
+	return r == TD_OK ? conn_send_counters(c) : r;
+}
+
+int conn_reset(struct conn *c)
+{
+	int r = conn_flush(c);
+
+	forget_sources(c);
+	transport_free(c->transport);
+	c->transport = NULL;
+	c->own_ssrc = 0;
+	return r;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_UNPACKER_CONN_H
+#define TD_UNPACKER_CONN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/ipc.h"
+#include "unpacker/map.h"
+#include "unpacker/stream.h"
+
+/*
+ * One voice connection: its key, who speaks under which SSRC, and a stream for each. Datagrams in;
+ * frames, RTCP and counters out. Every function returns TD_OK or TD_ERR_NOMEM unless it says more.
+ *
+ * Times of one connection never fall: an older one counts as the latest. What is due leaves at its
+ * own deadline, the earliest first, before anything later is looked at.
+ */
+enum {
+	CONN_MAX_STREAMS = 1024,
+	CONN_MAX_HELD = 64,       /* SSRCs without a speaker that wait at once */
+	CONN_MAX_SOURCES = 16384, /* SSRCs known at all */
+};
+
+struct transport;
+struct source; /* an SSRC: its user, and its stream or the packets that wait for one */
+TAILQ_HEAD(source_list, source);
+
+struct conn {
+	TAILQ_ENTRY(conn) link; /* the owner's */
+	struct stream_conf conf;
+	uint64_t hold_ns;
+	struct transport *transport; /* NULL: no key */
+	uint32_t own_ssrc;           /* 0: none */
+	struct map sources;          /* SSRC to struct source, every one of: */
+	struct source_list active;   /* with a stream or waiting packets, in order of appearance */
+	struct source_list named;    /* with a user alone */
+	size_t streams, held;
+	uint64_t now_ns;
+	uint64_t due_ns;               /* nothing is due before this */
+	uint64_t counters_due_ns;      /* REORDER_NEVER: nothing was counted since the last time */
+	uint64_t count[COUNTER_COUNT]; /* of what belongs to no SSRC */
+	uint8_t plain[IPC_MAX_DGRAM];  /* the datagram at hand, opened */
+};
+
+/* `out` and `pool` are borrowed. Also TD_ERR_MALFORMED: a value that cannot be. */
+int conn_new(struct conn **ret, uint64_t id, const struct ipc_conn_open *open,
+	struct ipc_queue *out, struct decoder_pool *pool);
+void conn_free(struct conn *c); /* NULL is fine; conn_flush() it first or lose what waits */
+
+int conn_key(struct conn *c, const struct ipc_key *key); /* also TD_ERR_MALFORMED: no such mode */
+int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id);
+int conn_speaker_gone(struct conn *c, uint64_t user_id);
+/* A datagram of at most IPC_MAX_DGRAM bytes. */
+int conn_packet(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len);
+int conn_advance(struct conn *c, uint64_t now_ns);
+int conn_send_counters(struct conn *c);
+/* Everything that waits leaves, every stream ends; key and speakers stay. */
+int conn_flush(struct conn *c);
+/* The same, and key and speakers are forgotten. */
+int conn_reset(struct conn *c);
+
+#endif

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: ISC */
+#include "unpacker/stream.h"
+
+#include <opus.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/opus_packet.h"
+#include "unpacker/dave_stage.h"
+
+#define IDLE_NS (200 * TD_MS_NS)       /* this long without a packet ends a talk spurt */
+#define SPURT_HOLD_NS (60 * TD_MS_NS)  /* how long its start waits at most */
+#define SPURT_JUMP_NS (100 * TD_MS_NS) /* a spurt this far from its clock is placed anew */
+#define PACKET_JUMP_NS (1 * TD_SEC_NS) /* so is a packet this far from the one before */
+enum { SILENCE_RUN = 3 };              /* senders put five; two may be lost */
+enum { GAP_SAMPLES = 9600 };           /* 200 ms */
+enum { CONCEAL_SAMPLES = 4800 };       /* 100 ms: what made-up sound fades to zero over */
+enum { CONCEAL_STEP = 120 };           /* 2.5 ms: Opus conceals multiples of this */
+
+int stream_new(struct stream **ret, const struct stream_conf *conf, uint32_t ssrc, uint64_t *count)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return TD_ERR_NOMEM;
+	s->conf = conf;
+	s->ssrc = ssrc;
+	s->count = count;
+	s->prev_seq = s->anchor_seq = INT64_MIN;
+	reorder_init(&s->reorder, conf->reorder_ns);
+	*ret = s;
+	return TD_OK;
+}
+
+void stream_free(struct stream *s)
+{
+	if (s == NULL)
+		return;
+	decoder_put(s->conf->pool, s->decoder);
+	reorder_free(&s->reorder);
+	free(s->stray);
+	free(s);
+}
+
+/* How far two packets' timestamps are from what lies between their arrivals, in ns. */
+static uint64_t disagreement(
+	uint32_t ts, uint64_t arrival_ns, uint32_t before_ts, uint64_t before_arrival_ns)
+{
+	int64_t by_rtp = td_samples_to_ns((int32_t)(ts - before_ts));
+	int64_t by_arrival = (int64_t)(arrival_ns - before_arrival_ns);
+
+	return (uint64_t)(by_rtp > by_arrival ? by_rtp - by_arrival : by_arrival - by_rtp);
+}
+
+/* ---- time, as packets arrive ---- */
+
+static void forget_clock(struct stream *s, int64_t from_seq)
+{
+	s->old_clock = s->clock;
+	s->clock = (struct rtp_clock){ 0 };
+	s->anchor_spurt = s->spurt;
+	s->anchor_seq = from_seq;
+	if (s->quiet_spurt == s->spurt)
+		s->quiet_spurt = 0;
+	s->count[COUNTER_TIME_JUMPS]++;
+}
+
+/* The hold of a spurt is over: its quickest packet says whether the clock still tells its time. */
+static void settle_spurt(struct stream *s)
+{
+	int64_t off = s->quickest_d - s->clock.min_d;
+
+	if (!s->has_quickest)
+		return;
+	s->has_quickest = false;
+	if (s->clock.set && (uint64_t)(off < 0 ? -off : off) > SPURT_JUMP_NS)
+		forget_clock(s, INT64_MIN);
+	rtp_clock_add(&s->clock, rtp_clock_unwrap(&s->clock, s->quickest_ts, s->quickest_ns),
+		s->quickest_ns);
+}
+
+static void begin_spurt(struct stream *s, uint64_t now_ns)
+{
+	uint64_t hold = s->conf->reorder_ns < SPURT_HOLD_NS ? s->conf->reorder_ns : SPURT_HOLD_NS;
+
+	s->spurt++;
+	s->anchor_seq = INT64_MIN;
+	reorder_hold(&s->reorder, s->spurt, now_ns + hold);
+}
+
+/* A held spurt is not added to the clock before it was compared with it. */
+static void feed_clock(struct stream *s, const struct packet *p, bool begins, uint64_t now_ns)
+{
+	int64_t ts = rtp_clock_unwrap(&s->clock, p->ts, p->arrival_ns);
+	int64_t d = rtp_clock_d(ts, p->arrival_ns);
+	bool held = reorder_holds(&s->reorder, now_ns);
+
+	if (!begins && !held) {
+		rtp_clock_add(&s->clock, ts, p->arrival_ns);
+		return;
+	}
+	if (!s->has_quickest || d < s->quickest_d) {
+		s->has_quickest = true;
+		s->quickest_d = d;
+		s->quickest_ts = p->ts;
+		s->quickest_ns = p->arrival_ns;
+	}
+	if (!held)
+		settle_spurt(s);
+}
+
+/* Finds the spurt of a packet that carries sound, and takes its time. */
+static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
+{
+	bool silence = opus_packet_is_silence(p->data, p->len);
+	bool first = s->prev_seq == INT64_MIN && s->last_sound_ns == 0;
+	bool idle = first || p->arrival_ns - s->last_sound_ns > IDLE_NS;
+	bool after_silence = s->silence_run >= SILENCE_RUN && !silence;
+	uint32_t before = s->spurt;
+
+	if (!reorder_holds(&s->reorder, now_ns) && (idle || after_silence)) {
+		begin_spurt(s, now_ns);
+		s->quiet_spurt = idle ? 0 : s->spurt;
+	} else if (!first && p->seq > s->prev_seq &&
+		disagreement(p->ts, p->arrival_ns, s->prev_ts, s->prev_arrival_ns) >
+			PACKET_JUMP_NS) {
+		settle_spurt(s);
+		s->spurt++;
+		forget_clock(s, p->seq);
+	}
+	p->spurt = p->seq < s->anchor_seq ? s->spurt - 1 : s->spurt;
+	if (p->spurt == s->spurt)
+		feed_clock(s, p, s->spurt != before, now_ns);
+
+	s->silence_run = silence ? s->silence_run + 1 : 0;
+	s->last_sound_ns = p->arrival_ns;
+	if (p->seq > s->prev_seq) {
+		s->prev_seq = p->seq;
+		s->prev_ts = p->ts;
+		s->prev_arrival_ns = p->arrival_ns;
+	}
+}
+
+/* ---- sound, as it leaves ---- */
+
+static bool on_old_clock(const struct stream *s, uint32_t spurt)
+{
+	return spurt < s->anchor_spurt;
+}
+
+static int64_t sent_ns(const struct stream *s, const struct packet *p)
+{
+	const struct rtp_clock *c = on_old_clock(s, p->spurt) ? &s->old_clock : &s->clock;
+
+	return rtp_clock_sent_ns(c, rtp_clock_unwrap(c, p->ts, p->arrival_ns));
+}
+
+static bool starts_spurt(const struct stream *s, const struct packet *p, uint32_t ts)
+{
+	return !s->played || (p->spurt > s->end_spurt && p->spurt != s->quiet_spurt) ||
+		(int32_t)(ts - s->end_ts) > GAP_SAMPLES;
+}
+
+/* Linear, to zero at CONCEAL_SAMPLES; `at` is how much of the gap was made up before. */
+static void fade(int16_t *pcm, int samples, int channels, int at)
+{
+	int i;
+
+	for (i = 0; i < samples * channels; i++) {
+		int left = CONCEAL_SAMPLES - at - i / channels;
+
+		pcm[i] = (int16_t)(pcm[i] * left / CONCEAL_SAMPLES);
+	}
+}
+
+/* One frame, decoded straight into the queue. `p` is the packet that it comes from or that ends
+ * its gap. TD_ERR_MALFORMED: Opus refused, nothing was sent. */
+static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_kind kind,
+	uint32_t ts, int64_t seq, int samples)
+{
+	int channels = s->conf->channels;
+	struct ipc_queue *q = s->conf->out;
+	size_t mark = q->len;
+	struct ipc_frame f = {
+		.user_id = s->user_id, .arrival_ns = p->arrival_ns, .ssrc = s->ssrc
+	};
+	int16_t *pcm;
+	int r;
+
+	if (s->decoder == NULL && (r = decoder_get(&s->decoder, s->conf->pool, channels)) != TD_OK)
+		return r;
+	f.sent_ns = sent_ns(s, p) - td_samples_to_ns((int32_t)(p->ts - ts));
+	f.rtp_ts = ts;
+	f.seq = (uint16_t)seq;
+	f.samples = (uint16_t)samples;
+	f.kind = (uint8_t)kind;
+	f.channels = (uint8_t)channels;
+	/* Concealment goes on where the sound before the gap ended. */
+	if (kind != IPC_FRAME_CONCEALED && starts_spurt(s, p, ts))
+		f.flags = IPC_FRAME_SPURT;
+	pcm = (int16_t *)(void *)ipc_queue_put_room(q, IPC_FRAME, s->conf->conn, &f, sizeof(f),
+		(size_t)(samples * channels) * sizeof(*pcm));
+	if (pcm == NULL)
+		return TD_ERR_NOMEM;
+
+	if (kind == IPC_FRAME_CONCEALED)
+		r = decoder_conceal(s->decoder, pcm, samples);
+	else if (kind == IPC_FRAME_FEC)
+		r = decoder_recover(s->decoder, pcm, samples, p->data, p->len);
+	else
+		r = decoder_decode(s->decoder, pcm, samples, p->data, p->len);
+	if (r != TD_OK) {
+		q->len = mark; /* takes the message back: nothing of it was written yet */
+		return r;
+	}
+	if (kind != IPC_FRAME_CONCEALED)
+		s->end_spurt = p->spurt;
+	s->end_ts = ts + (uint32_t)samples;
+	s->played = true;
+	return TD_OK;
+}
+
+/* Makes up `samples` from where the sound ended. *ret is how many there are in the end. */
+static int conceal(struct stream *s, const struct packet *p, int samples, int *ret)
+{
+	int at, r = TD_OK, channels = s->conf->channels;
+	int64_t seq = s->gap.first_seq;
+
+	for (at = 0; at < samples; seq++) {
+		int n = samples - at < s->end_samples ? samples - at : s->end_samples;
+		struct ipc_queue *q = s->conf->out;
+		size_t pcm_len = (size_t)(n * channels) * sizeof(int16_t);
+
+		r = send_frame(s, p, IPC_FRAME_CONCEALED, s->end_ts, seq, n);
+		if (r != TD_OK)
+			break;
+		/* The last thing in the queue is the sound: its length is a multiple of 8. */
+		fade((int16_t *)(void *)(q->buf + q->head + q->len - pcm_len), n, channels, at);
+		at += n;
+	}
+	*ret = at;
+	return td_err_is_fatal(r) ? r : TD_OK;
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Fills what was lost before p as far as that makes sense, and counts what became of it. */
+static int close_gap(struct stream *s, const struct packet *p)
+{
+	int64_t lost = s->gap.lost, missing, due, fec = 0, concealed = 0;
+	int copied = opus_packet_get_samples_per_frame(p->data, TD_RATE), made_up, r = TD_OK;
+
+	if (lost == 0)
+		return TD_OK;
+	missing = (int32_t)(p->ts - s->end_ts);
+	/* Nothing to go on: no sound before, or timestamps that have nothing in common with it. */
+	if (!s->played || on_old_clock(s, s->end_spurt) != on_old_clock(s, p->spurt) ||
+		(s->conf->want & IPC_WANT_PCM) == 0)
+		missing = 0;
+	/* Where a pause lies next to the loss, more time is missing than sound. */
+	due = min64(missing, lost * s->end_samples);
+	/* libopus makes sound up, copy or not, when what it decoded last was CELT alone. */
+	if (due >= copied && !s->end_celt && opus_packet_has_fec(p->data, p->len))
+		fec = 1;
+	made_up = (int)min64(due - fec * copied, CONCEAL_SAMPLES);
+	made_up -= made_up % CONCEAL_STEP;
+	if (made_up > 0) {
+		r = conceal(s, p, made_up, &made_up);
+		concealed = min64(lost - fec, (made_up + s->end_samples - 1) / s->end_samples);
+	}
+	if (r == TD_OK && fec > 0) {
+		r = send_frame(
+			s, p, IPC_FRAME_FEC, p->ts - (uint32_t)copied, s->gap.last_seq, copied);
+		fec = r == TD_OK;
+	}
+	s->count[COUNTER_LOST] += (uint64_t)lost;
+	s->count[COUNTER_FEC] += (uint64_t)fec;
+	s->count[COUNTER_CONCEALED] += (uint64_t)concealed;
+	s->count[COUNTER_SKIPPED] += (uint64_t)(lost - fec - concealed);
+	s->gap.lost = 0;
+	return td_err_is_fatal(r) ? r : TD_OK;
+}
+
+static void widen_gap(struct stream *s, int64_t lost, int64_t before_seq)
+{
+	if (lost <= 0)
+		return;
+	if (s->gap.lost == 0)
+		s->gap.first_seq = before_seq - lost;
+	s->gap.last_seq = before_seq - 1;
+	s->gap.lost += lost;
+}
+
+/* The next packet in sequence; `lost` numbers before it were given up. */
+static int play(struct stream *s, const struct packet *p, int64_t lost)
+{
+	bool silence = opus_packet_is_silence(p->data, p->len);
+	int samples, r;
+
+	widen_gap(s, lost, p->seq);
+	if (p->len == 0) {
+		s->count[COUNTER_PADDING]++;
+		return TD_OK;
+	}
+	samples = opus_packet_samples(p->data, p->len);
+	if (samples < 0) {
+		s->count[COUNTER_UNDECODABLE]++;
+		return TD_OK;
+	}
+	if ((r = close_gap(s, p)) != TD_OK)
+		return r;
+	if ((s->conf->want & IPC_WANT_PCM) != 0) {
+		r = send_frame(s, p, silence ? IPC_FRAME_SILENCE : IPC_FRAME_DECODED, p->ts, p->seq,
+			samples);
+		if (r == TD_ERR_MALFORMED) {
+			s->count[COUNTER_UNDECODABLE]++;
+			return TD_OK;
+		}
+		if (r != TD_OK)
+			return r;
+	}
+	s->end_samples = samples;
+	s->end_celt = opus_packet_is_celt(p->data, p->len);
+	s->count[COUNTER_DECODED]++;
+	s->count[COUNTER_SILENCE] += silence;
+	return TD_OK;
+}
+
+/* ---- from arriving to leaving ---- */
+
+/* Lets leave what may at now_ns; REORDER_NEVER: all of it. */
+static int release(struct stream *s, uint64_t now_ns)
+{
+	struct packet *p;
+	int64_t lost;
+	int r = TD_OK;
+
+	if (!reorder_holds(&s->reorder, now_ns))
+		settle_spurt(s);
+	while (r == TD_OK && (p = reorder_pop(&s->reorder, now_ns, &lost)) != NULL) {
+		r = play(s, p, lost);
+		free(p);
+	}
+	return r;
+}
+
+/* A packet whose number fits. */
+static int accept_packet(struct stream *s, struct packet *p, uint64_t now_ns)
+{
+	bool started = s->reorder.started;
+	int r;
+
+	if (started && p->seq < s->reorder.highest)
+		s->count[COUNTER_REORDERED]++;
+	/* So far ahead of a gap that it would not fit: the gap has to go before its time. */
+	if (started && p->seq - s->reorder.next >= REORDER_SLOTS &&
+		(r = release(s, REORDER_NEVER)) != TD_OK)
+		return r;
+	if (p->len > 0)
+		observe(s, p, now_ns);
+	else if (!started)
+		begin_spurt(s, now_ns);
+	if (p->len == 0)
+		p->spurt = s->spurt;
+
+	if (reorder_pass(&s->reorder, p, now_ns))
+		r = play(s, p, 0);
+	else
+		r = reorder_put(&s->reorder, p);
+	return r == TD_OK ? release(s, now_ns) : r;
+}
+
+static void drop_stray(struct stream *s)
+{
+	if (s->stray == NULL)
+		return;
+	s->count[COUNTER_RESTARTED]++;
+	free(s->stray);
+	s->stray = NULL;
+}
+
+/* Far ahead because that much was lost, not because the sender counts anew: the timestamps went on
+ * with the clock, and far enough for that many packets. */
+static bool is_outage(const struct stream *s, const struct packet *p)
+{
+	int64_t ahead = p->seq - s->reorder.next;
+
+	return s->played && ahead > 0 &&
+		(int32_t)(p->ts - s->prev_ts) >= ahead * s->end_samples / 2 &&
+		disagreement(p->ts, p->arrival_ns, s->prev_ts, s->prev_arrival_ns) <=
+		PACKET_JUMP_NS;
+}
+
+/* Two packets in a row of another numbering: go on with it from the first. */
+static int restart(struct stream *s, struct packet *second)
+{
+	struct packet *first = s->stray;
+	int r;
+
+	s->stray = NULL;
+	second->seq = first->seq + 1;
+	if ((r = release(s, REORDER_NEVER)) != TD_OK)
+		goto out;
+	if (is_outage(s, first))
+		widen_gap(s, first->seq - s->reorder.next, first->seq);
+	reorder_restart(&s->reorder, first->seq);
+	s->prev_seq = s->anchor_seq = INT64_MIN;
+	if ((r = accept_packet(s, first, second->arrival_ns)) == TD_OK)
+		r = accept_packet(s, second, second->arrival_ns);
+out:
+	free(first);
+	return r;
+}
+
+static int far_packet(struct stream *s, struct packet *p)
+{
+	if (s->stray != NULL && (uint16_t)p->seq == (uint16_t)s->stray->seq) {
+		s->count[COUNTER_DUPLICATE]++;
+		return TD_OK;
+	}
+	if (s->stray != NULL && (uint16_t)p->seq == (uint16_t)(s->stray->seq + 1))
+		return restart(s, p);
+	drop_stray(s);
+	s->stray = packet_keep(p);
+	return s->stray != NULL ? TD_OK : TD_ERR_NOMEM;
+}
+
+int stream_packet(struct stream *s, const struct packet *in)
+{
+	struct packet p = *in;
+	enum reorder_verdict verdict;
+	size_t len;
+	int r;
+
+	if ((r = stream_advance(s, p.arrival_ns)) != TD_OK)
+		return r;
+	dave_stage_open(s->user_id, in->data, in->len, &p.data, &len);
+	p.len = (uint16_t)len;
+	verdict = reorder_check(&s->reorder, (uint16_t)in->seq, &p.seq);
+	if (verdict == REORDER_FAR)
+		return far_packet(s, &p);
+	drop_stray(s);
+	if (verdict == REORDER_FITS)
+		return accept_packet(s, &p, p.arrival_ns);
+	s->count[verdict == REORDER_LATE ? COUNTER_LATE : COUNTER_DUPLICATE]++;
+	return TD_OK;
+}
+
+uint64_t stream_due(const struct stream *s)
+{
+	return reorder_due(&s->reorder);
+}
+
+int stream_advance(struct stream *s, uint64_t now_ns)
+{
+	uint64_t due;
+	int r = TD_OK;
+
+	while (r == TD_OK && (due = stream_due(s)) <= now_ns)
+		r = release(s, due);
+	return r;
+}
+
+int stream_finish(struct stream *s)
+{
+	int r;
+
+	drop_stray(s);
+	r = release(s, REORDER_NEVER);
+	s->count[COUNTER_LOST] += (uint64_t)s->gap.lost;
+	s->count[COUNTER_SKIPPED] += (uint64_t)s->gap.lost;
+	s->gap.lost = 0;
+	return r;
+}

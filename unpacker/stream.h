@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_UNPACKER_STREAM_H
+#define TD_UNPACKER_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/ipc.h"
+#include "unpacker/decoder.h"
+#include "unpacker/packet.h"
+#include "unpacker/reorder.h"
+#include "unpacker/rtp_clock.h"
+
+/*
+ * One SSRC: packets in as they arrive, frames out in order, each with its time. Everything depends
+ * on the packets and their arrival times alone: when stream_advance() is called in between, and how
+ * often, changes nothing.
+ *
+ * A talk spurt begins with the first packet, after 200 ms without one, after a run of silence
+ * frames, and where timestamps jump. Its first packets are held for a moment, so that its place on
+ * our clock comes from the quickest of them and not from whichever was first.
+ */
+
+/* What the streams of a connection share; outlives them. */
+struct stream_conf {
+	struct ipc_queue *out;
+	struct decoder_pool *pool;
+	uint64_t conn;
+	uint64_t reorder_ns;
+	uint32_t want; /* IPC_WANT_* */
+	int channels;
+};
+
+/* Sequence numbers given up and not accounted for yet: padding may stand between them and the
+ * packet that tells how much sound is missing. */
+struct stream_gap {
+	int64_t lost, first_seq, last_seq;
+};
+
+struct stream {
+	const struct stream_conf *conf;
+	uint64_t *count;  /* [COUNTER_COUNT], the owner's */
+	uint64_t user_id; /* the owner sets it, at any time; 0: not named */
+	uint32_t ssrc;
+
+	/* As packets arrive. */
+	struct reorder reorder;
+	struct packet *stray;   /* far out of sequence; the next one tells what it was */
+	uint32_t spurt;         /* number of the latest talk spurt; 0: none yet */
+	uint32_t quiet_spurt;   /* one that follows silence frames without a pause; 0: none */
+	uint32_t silence_run;   /* silence frames in a row */
+	uint64_t last_sound_ns; /* arrival of the latest packet that was not padding */
+	int64_t prev_seq;       /* the highest one that was not padding, and its times: */
+	uint32_t prev_ts;
+	uint64_t prev_arrival_ns;
+
+	/* Time: clock places packets of anchor_spurt and later ones, old_clock those before. */
+	struct rtp_clock clock, old_clock;
+	uint32_t anchor_spurt;
+	int64_t anchor_seq; /* lower numbers belong to the spurt before, however late they come */
+	bool has_quickest;  /* of the spurt that is held: */
+	uint32_t quickest_ts;
+	uint64_t quickest_ns;
+	int64_t quickest_d;
+
+	/* As sound leaves. */
+	struct decoder *decoder; /* NULL until the first packet is decoded */
+	struct stream_gap gap;
+	bool played;        /* there was sound: */
+	uint32_t end_ts;    /* behind its last sample */
+	uint32_t end_spurt; /* the spurt it belonged to */
+	int end_samples;    /* of its last packet */
+	bool end_celt;      /* that packet was CELT alone */
+};
+
+/* `count` and `conf` are borrowed. TD_ERR_NOMEM. */
+int stream_new(struct stream **ret, const struct stream_conf *conf, uint32_t ssrc, uint64_t *count);
+void stream_free(struct stream *s); /* NULL is fine; what waits is dropped: finish it first */
+
+/* A packet, `seq` as on the wire; its bytes are borrowed. Everything due at its arrival or before
+ * leaves first. TD_ERR_NOMEM. */
+int stream_packet(struct stream *s, const struct packet *in);
+
+/* When something leaves whatever comes; REORDER_NEVER when nothing waits. */
+uint64_t stream_due(const struct stream *s);
+/* Lets everything leave that is due at now_ns or before. TD_ERR_NOMEM. */
+int stream_advance(struct stream *s, uint64_t now_ns);
+/* Lets everything leave. Nothing but stream_free() after this. TD_ERR_NOMEM. */
+int stream_finish(struct stream *s);
+
+#endif

@@ -15,7 +15,9 @@
  * (receiver/call.c) or looks at them (tests, fuzzers). Protocol: voice-gateway.md sections 2-7, 12,
  * 13.
  *
- * After each vgw_* input call take all actions with vgw_next(), then ask vgw_deadline().
+ * After each vgw_* input call take all actions with vgw_next(), then ask vgw_deadline(). An input
+ * that comes up while an action is carried out (it failed at once) may be made on the spot, as the
+ * last thing done with that action: what follows from it comes behind the actions not taken yet.
  */
 struct vgw;
 
@@ -119,11 +121,11 @@ void vgw_discovered(struct vgw *g, const char *address, uint16_t port, uint64_t 
 void vgw_discovery_failed(struct vgw *g, uint64_t now_ns);
 
 /* What the end-to-end encryption engine has to say: opcodes 23 and 31 (JSON of d), 26 and 28
- * (payload). The one call allowed between two vgw_next(): the answer to an action comes right
- * behind it, in front of the actions not taken yet. While a session is being resumed it is kept and
- * said after VGW_RESUMED; a fresh session forgets it. TD_ERR_STATE when there is no session to say
- * it in, TD_ERR_LIMIT (too long, or too much kept), TD_ERR_NOMEM, TD_ERR_USAGE (no opcode of
- * ours). */
+ * (payload). Called between two vgw_next() the answer to an action comes right behind it, in
+ * front of the actions not taken yet: a key package is the first thing said after opcode 4. While a
+ * session is being resumed it is kept and said after VGW_RESUMED; a fresh session forgets it.
+ * TD_ERR_STATE when there is no session to say it in, TD_ERR_LIMIT (too long, or too much kept),
+ * TD_ERR_NOMEM, TD_ERR_USAGE (no opcode of ours). */
 int vgw_dave_send(struct vgw *g, uint8_t opcode, const uint8_t *data, size_t len);
 
 /* The next action in order: 1, or 0 when there is none. What it points to is valid until the next

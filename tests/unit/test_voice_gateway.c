@@ -1249,6 +1249,7 @@ static void test_out_of_memory(void **state)
 /* Actions that are taken late are whole, and none is missing. */
 static void test_actions_wait(void **state)
 {
+	struct vgw_action a;
 	struct rig t;
 
 	(void)state;
@@ -1261,7 +1262,18 @@ static void test_actions_wait(void **state)
 	drain(&t);
 	assert_true(matches(t.out,
 		"dave 25 aa\n" BEAT("2") "\nudp-close\nneed-info: session no "
-					 "longer valid (code 4006): bye"));
+					 "				   "longer valid (code 4006): bye"));
+	rig_down(&t);
+
+	/* What fails while it is carried out may be said at once. */
+	rig_up(&t, "a");
+	vgw_start(t.g, t.now_ns);
+	assert_int_equal(vgw_next(t.g, &a), 1);
+	assert_int_equal(a.type, VGW_CONNECT);
+	vgw_closed(t.g, 0, "cannot connect", false, t.now_ns);
+	t.len = 0;
+	drain(&t);
+	assert_string_equal(t.out, "reconnecting 2: could not connect: cannot connect\n");
 	rig_down(&t);
 }
 

@@ -35,6 +35,8 @@ static void check_good(const struct control *c, uint64_t guild)
 	if (c->type == CONTROL_INFO)
 		check(i->channel_id != 0 && i->user_id != 0 && i->token[0] != '\0' &&
 			i->session_id[0] != '\0' && i->host[0] != '\0' && i->port != 0);
+	if (c->type == CONTROL_EXPECT)
+		check(i->user_id != 0 && i->token[0] == '\0' && i->host[0] == '\0');
 	if (c->type == CONTROL_VOICE_SERVER)
 		check(c->gone ? i->host[0] == '\0' : i->host[0] != '\0' && i->port != 0);
 	if (i->host[0] != '\0' && !i->tls)

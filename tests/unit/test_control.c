@@ -192,6 +192,46 @@ static void test_commands(void **state)
 	assert_string_equal(control_command_name((enum control_command)99), "unknown");
 }
 
+/* Who we are in a guild whose dispatches bring the rest. */
+static void test_join(void **state)
+{
+	static const struct {
+		const char *line, *err;
+	} bad[] = {
+		{ "{\"command\":\"join\",\"user_id\":\"2\"}", "guild_id: missing" },
+		{ "{\"command\":\"join\",\"guild_id\":\"1\"}", "user_id: missing" },
+		{ "{\"command\":\"join\",\"guild_id\":\"1\",\"user_id\":null}", "user_id: null" },
+		{ "{\"command\":\"join\",\"guild_id\":\"1\",\"user_id\":\"2\",\"channel_id\":"
+		  "\"x\"}",
+			"channel_id: not an id (a decimal string)" },
+	};
+	struct control c;
+	uint64_t guild;
+	char err[160];
+	size_t i;
+
+	(void)state;
+	assert_int_equal(parse(&c, &guild,
+				 "{\"command\":\"join\",\"guild_id\":\"41771983423143937\","
+				 "\"user_id\":\"2\",\"channel_id\":\"3\"}",
+				 err),
+		TD_OK);
+	assert_int_equal(c.type, CONTROL_EXPECT);
+	assert_int_equal(c.info.guild_id, GUILD);
+	assert_int_equal(c.info.user_id, 2);
+	assert_int_equal(c.info.channel_id, 3);
+	assert_int_equal(guild, GUILD);
+	assert_int_equal(
+		parse(&c, &guild, "{\"command\":\"join\",\"guild_id\":\"1\",\"user_id\":\"2\"}",
+			err),
+		TD_OK);
+	assert_int_equal(c.info.channel_id, 0);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(parse(&c, &guild, bad[i].line, err), TD_ERR_USAGE);
+		assert_string_equal(err, bad[i].err);
+	}
+}
+
 static void test_voice_state(void **state)
 {
 	struct control c;
@@ -337,10 +377,10 @@ static const struct refusal refusals[] = {
 		"channel_id: null", GUILD },
 	{ "{\"command\":\"pause\"}", "guild_id: missing", 0 },
 	{ "{\"command\":\"reboot\",\"guild_id\":\"41771983423143937\"}",
-		"command: none of pause, resume, stop, listen, leave", GUILD },
+		"command: none of join, pause, resume, stop, listen, leave", GUILD },
 	{ "{\"command\":null,\"guild_id\":\"41771983423143937\"}", "command: null", GUILD },
 	{ "{\"command\":1,\"guild_id\":\"41771983423143937\"}",
-		"command: none of pause, resume, stop, listen, leave", GUILD },
+		"command: none of join, pause, resume, stop, listen, leave", GUILD },
 	{ "{\"op\":0,\"t\":\"VOICE_STATE_UPDATE\"}", "d: missing", 0 },
 	{ "{\"op\":0,\"t\":\"VOICE_STATE_UPDATE\",\"d\":[]}", "d: not an object", 0 },
 	{ "{\"op\":0,\"t\":\"VOICE_STATE_UPDATE\",\"d\":{\"user_id\":\"5\"}}",
@@ -462,6 +502,7 @@ int main(void)
 		cmocka_unit_test(test_endpoint_length),
 		cmocka_unit_test(test_info),
 		cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_voice_state),
 		cmocka_unit_test(test_voice_server),
 		cmocka_unit_test(test_ignored),

@@ -1262,7 +1262,7 @@ static void test_actions_wait(void **state)
 	drain(&t);
 	assert_true(matches(t.out,
 		"dave 25 aa\n" BEAT("2") "\nudp-close\nneed-info: session no "
-					 "				   "longer valid (code 4006): bye"));
+					 "longer valid (code 4006): bye"));
 	rig_down(&t);
 
 	/* What fails while it is carried out may be said at once. */

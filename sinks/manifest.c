@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: ISC */
+#include "sinks/manifest.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/ids.h"
+#include "sinks/outfile.h"
+
+#define PART_FILE ".session.json.part"
+
+struct manifest {
+	struct manifest_conf conf;
+	json_t *events, *pauses, *tracks;
+	uint64_t events_dropped, pauses_dropped;
+	uint64_t counters[COUNTER_COUNT];
+	bool paused;     /* the last of pauses has no end yet */
+	bool incomplete; /* out of memory while this version was put together */
+};
+
+int manifest_new(struct manifest **ret, const struct manifest_conf *conf)
+{
+	struct manifest *m = calloc(1, sizeof(*m));
+
+	if (m == NULL)
+		return TD_ERR_NOMEM;
+	m->conf = *conf;
+	m->events = json_array();
+	m->pauses = json_array();
+	m->tracks = json_array();
+	if (m->events == NULL || m->pauses == NULL || m->tracks == NULL) {
+		manifest_free(m);
+		return TD_ERR_NOMEM;
+	}
+	*ret = m;
+	return TD_OK;
+}
+
+void manifest_free(struct manifest *m)
+{
+	if (m == NULL)
+		return;
+	json_decref(m->events);
+	json_decref(m->pauses);
+	json_decref(m->tracks);
+	free(m);
+}
+
+static json_t *id_json(uint64_t id)
+{
+	char text[TD_ID_TEXT];
+
+	return id != 0 ? json_string(td_id_format(text, id)) : json_null();
+}
+
+/* Text that need not be UTF-8: then only its ASCII survives. */
+static json_t *text_json(const char *text)
+{
+	json_t *json = text != NULL ? json_string(text) : json_null();
+	char *copy;
+
+	if (json != NULL || (copy = strdup(text)) == NULL)
+		return json;
+	for (char *p = copy; *p != '\0'; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
+	json = json_string(copy);
+	free(copy);
+	return json;
+}
+
+static json_t *counters_json(const uint64_t *counters, size_t count)
+{
+	json_t *json = json_object();
+
+	for (size_t c = 0; json != NULL && c < COUNTER_COUNT; c++) {
+		json_int_t n = c < count ? (json_int_t)counters[c] : 0;
+
+		if (json_object_set_new(
+			    json, td_counter_name((enum td_counter)c), json_integer(n)) < 0) {
+			json_decref(json);
+			json = NULL;
+		}
+	}
+	return json;
+}
+
+/* Steals item (NULL: out of memory). */
+static void list_add(json_t *list, json_t *item, uint64_t *dropped)
+{
+	if (json_array_size(list) >= MANIFEST_EVENTS_MAX) {
+		json_decref(item);
+		++*dropped;
+	} else if (json_array_append_new(list, item) < 0) {
+		++*dropped;
+	}
+}
+
+void manifest_event(struct manifest *m, const char *type, const char *text, uint64_t at)
+{
+	list_add(m->events,
+		json_pack("{s:I, s:o, s:o}", "at", (json_int_t)at, "type", text_json(type), "text",
+			text_json(text)),
+		&m->events_dropped);
+}
+
+void manifest_pause(struct manifest *m, uint64_t at)
+{
+	uint64_t dropped = m->pauses_dropped;
+
+	if (m->paused)
+		return;
+	list_add(m->pauses, json_pack("{s:I, s:n}", "from", (json_int_t)at, "to"),
+		&m->pauses_dropped);
+	m->paused = dropped == m->pauses_dropped;
+}
+
+void manifest_resume(struct manifest *m, uint64_t at)
+{
+	size_t count = json_array_size(m->pauses);
+
+	if (!m->paused)
+		return;
+	json_object_set_new(
+		json_array_get(m->pauses, count - 1), "to", json_integer((json_int_t)at));
+	m->paused = false;
+}
+
+void manifest_begin(struct manifest *m, const uint64_t counters[static COUNTER_COUNT])
+{
+	json_array_clear(m->tracks);
+	memcpy(m->counters, counters, sizeof(m->counters));
+	m->incomplete = false;
+}
+
+static json_t *ssrcs_json(const struct td_file *file)
+{
+	json_t *json = json_array();
+
+	for (uint32_t i = 0; json != NULL && i < file->ssrc_count; i++) {
+		if (json_array_append_new(json, json_integer((json_int_t)file->ssrcs[i])) < 0) {
+			json_decref(json);
+			json = NULL;
+		}
+	}
+	return json;
+}
+
+void manifest_file(struct manifest *m, const struct td_file *file)
+{
+	size_t count = file->counter_count < COUNTER_COUNT ? file->counter_count : COUNTER_COUNT;
+	json_t *first, *json;
+
+	if (file->file == NULL) {
+		for (size_t c = 0; c < count; c++)
+			m->counters[c] += file->counters[c];
+		return;
+	}
+	first = file->first_sample != TD_NO_SAMPLE ? json_integer((json_int_t)file->first_sample)
+						   : json_null();
+	json = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "file", text_json(file->file),
+		"user_id", id_json(file->user_id), "ssrcs", ssrcs_json(file), "first_sample", first,
+		"samples", (json_int_t)file->samples, "channels", (json_int_t)file->channels,
+		"format", text_json(file->format), "counters",
+		counters_json(file->counters, count));
+	if (json_array_append_new(m->tracks, json) < 0)
+		m->incomplete = true;
+}
+
+static json_t *start_json(uint64_t utc_ns)
+{
+	time_t at = (time_t)(utc_ns / TD_SEC_NS);
+	char text[64] = "", day[40];
+	struct tm tm;
+
+	if (gmtime_r(&at, &tm) != NULL && strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
+		snprintf(text, sizeof(text), "%s.%06uZ", day,
+			(unsigned)(utc_ns % TD_SEC_NS / TD_US_NS));
+	return json_string(text);
+}
+
+static json_t *document(
+	const struct manifest *m, uint64_t samples, bool complete, const char *reason)
+{
+	return json_pack("{s:i, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:o, s:O, s:o, "
+			 "s:O, s:I, s:O, s:I}",
+		"schema", MANIFEST_SCHEMA, "software", "name", "tapedeck", "version", TD_VERSION,
+		"state", complete ? "complete" : "recording", "guild_id", id_json(m->conf.guild_id),
+		"channel_id", id_json(m->conf.channel_id), "user_id", id_json(m->conf.user_id),
+		"start", start_json(m->conf.start_utc_ns), "rate", TD_RATE, "samples",
+		(json_int_t)samples, "reason", text_json(complete ? reason : NULL), "tracks",
+		m->tracks, "counters", counters_json(m->counters, COUNTER_COUNT), "pauses",
+		m->pauses, "pauses_dropped", (json_int_t)m->pauses_dropped, "events", m->events,
+		"events_dropped", (json_int_t)m->events_dropped);
+}
+
+/* The new document under another name, then in the place of the old one. */
+static int replace(int dir_fd, const char *text, bool sync)
+{
+	struct outfile *f = NULL;
+	int r, saved;
+
+	(void)unlinkat(dir_fd, PART_FILE, 0); /* of an attempt that failed */
+	if ((r = outfile_create(&f, dir_fd, PART_FILE)) < 0)
+		return r;
+	if ((r = outfile_append(f, text, strlen(text))) < 0)
+		goto out;
+	if ((r = outfile_append(f, "\n", 1)) < 0)
+		goto out;
+	if ((r = sync ? outfile_sync(f) : outfile_flush(f)) < 0)
+		goto out;
+	if (renameat(dir_fd, PART_FILE, dir_fd, MANIFEST_FILE) < 0) {
+		r = TD_ERR_IO;
+		goto out;
+	}
+	/* The name is part of it; file systems that cannot do this have nothing to lose. */
+	if (sync)
+		(void)fsync(dir_fd);
+out:
+	saved = errno;
+	outfile_free(f);
+	if (r < 0)
+		(void)unlinkat(dir_fd, PART_FILE, 0);
+	errno = saved;
+	return r;
+}
+
+int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool complete,
+	const char *reason, bool sync)
+{
+	json_t *json = NULL;
+	char *text = NULL;
+	int r = TD_ERR_NOMEM;
+
+	if (m->incomplete)
+		goto out;
+	if (complete)
+		manifest_resume(m, samples);
+	if ((json = document(m, samples, complete, reason)) == NULL)
+		goto out;
+	if ((text = json_dumps(json, JSON_INDENT(1))) == NULL)
+		goto out;
+	r = replace(dir_fd, text, sync);
+out:
+	free(text);
+	json_decref(json);
+	return r;
+}

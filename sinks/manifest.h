@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_SINKS_MANIFEST_H
+#define TD_SINKS_MANIFEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/counters.h"
+#include "sinks/sink.h"
+
+/*
+ * session.json: what was recorded, as docs/session.md describes it. Always a whole document: a new
+ * one takes the place of the old one in one step. One thread.
+ */
+#define MANIFEST_FILE "session.json"
+enum { MANIFEST_SCHEMA = 1, MANIFEST_EVENTS_MAX = 10000 };
+
+struct manifest;
+
+struct manifest_conf {
+	uint64_t guild_id, channel_id, user_id;
+	uint64_t start_utc_ns;
+};
+
+/* TD_ERR_NOMEM. */
+int manifest_new(struct manifest **ret, const struct manifest_conf *conf);
+void manifest_free(struct manifest *m); /* NULL is fine */
+
+/* Adds to the lists of events and pauses; `at` in samples. Beyond MANIFEST_EVENTS_MAX they are only
+ * counted. Texts may hold anything. A pause inside a pause, an end without one: nothing happens. */
+void manifest_event(struct manifest *m, const char *type, const char *text, uint64_t at);
+void manifest_pause(struct manifest *m, uint64_t at);
+void manifest_resume(struct manifest *m, uint64_t at);
+
+/* A version of the document: begin, every file (see td_file for those without name), then write.
+ * counters: those of the session. */
+void manifest_begin(struct manifest *m, const uint64_t counters[static COUNTER_COUNT]);
+void manifest_file(struct manifest *m, const struct td_file *file);
+
+/* complete: the session has ended for this reason (NULL: none known). sync: waits until the disk
+ * has it. TD_ERR_IO with errno, TD_ERR_NOMEM: the old document is still there. */
+int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool complete,
+	const char *reason, bool sync);
+
+#endif

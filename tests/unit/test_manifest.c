@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "sinks/manifest.h"
+#include "sinks/outfile.h"
+
+static char dir[64], path[128];
+static int dir_fd = -1;
+static struct manifest *m;
+
+static int setup(void **state)
+{
+	static const struct manifest_conf conf = { 1, UINT64_MAX, 3,
+		UINT64_C(1795158000123456789) };
+
+	(void)state;
+	strcpy(dir, "/tmp/test_manifest.XXXXXX");
+	if (mkdtemp(dir) == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "%s/%s", dir, MANIFEST_FILE);
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
+	return manifest_new(&m, &conf);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	outfile_test_sys(NULL);
+	manifest_free(m);
+	unlink(path);
+	close(dir_fd);
+	return rmdir(dir); /* nothing else was left */
+}
+
+static json_t *load(void)
+{
+	json_error_t error;
+	json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+
+	if (json == NULL)
+		fail_msg("%s: %s", path, error.text);
+	return json;
+}
+
+static void expect_text(const json_t *json, const char *key, const char *want)
+{
+	assert_string_equal(json_string_value(json_object_get(json, key)), want);
+}
+
+static void expect_int(const json_t *json, const char *key, json_int_t want)
+{
+	assert_true(json_is_integer(json_object_get(json, key)));
+	assert_int_equal(json_integer_value(json_object_get(json, key)), want);
+}
+
+static void expect_null(const json_t *json, const char *key)
+{
+	assert_true(json_is_null(json_object_get(json, key)));
+}
+
+/* Every member of docs/session.md, in a session under way. */
+static void recording(void **state)
+{
+	const uint64_t session[COUNTER_COUNT] = { [COUNTER_AUTH] = 2 };
+	const uint64_t track[COUNTER_COUNT] = { [COUNTER_RECEIVED] = 50, [COUNTER_LOST] = 3 };
+	const uint64_t rest[COUNTER_COUNT] = { [COUNTER_AUTH] = 5, [COUNTER_STREAM_LIMIT] = 7 };
+	const uint32_t ssrcs[] = { 70, UINT32_MAX };
+	const struct td_file known = { sizeof(known), 2, "18446744073709551615.wav", "wav",
+		UINT64_MAX, 96000, 480, ssrcs, track, 2, COUNTER_COUNT };
+	const struct td_file unknown = { sizeof(unknown), 1, "ssrc-9.wav", "wav", 0, 96001,
+		TD_NO_SAMPLE, NULL, session, 0, COUNTER_COUNT };
+	const struct td_file none = {
+		.size = sizeof(none), .counters = rest, .counter_count = COUNTER_COUNT
+	};
+	json_t *json, *t;
+	struct stat st;
+
+	(void)state;
+	manifest_event(m, "gateway", "resumed", 4800);
+	manifest_pause(m, 9600);
+	manifest_begin(m, session);
+	manifest_file(m, &known);
+	manifest_file(m, &none);
+	manifest_file(m, &unknown);
+	assert_int_equal(manifest_write(m, dir_fd, 100000, false, "ignored", false), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	json = load();
+	assert_int_equal(json_object_size(json), 16);
+	expect_int(json, "schema", 1);
+	expect_text(json_object_get(json, "software"), "name", "tapedeck");
+	expect_text(json_object_get(json, "software"), "version", TD_VERSION);
+	expect_text(json, "state", "recording");
+	expect_text(json, "guild_id", "1");
+	expect_text(json, "channel_id", "18446744073709551615");
+	expect_text(json, "user_id", "3");
+	expect_text(json, "start", "2026-11-20T07:00:00.123456Z");
+	expect_int(json, "rate", 48000);
+	expect_int(json, "samples", 100000);
+	expect_null(json, "reason");
+	t = json_object_get(json, "counters");
+	assert_int_equal(json_object_size(t), COUNTER_COUNT);
+	expect_int(t, "auth_failed", 7);
+	expect_int(t, "stream_limit", 7);
+	expect_int(t, "received", 0);
+	assert_int_equal(json_array_size(json_object_get(json, "tracks")), 2);
+	t = json_array_get(json_object_get(json, "tracks"), 0);
+	assert_int_equal(json_object_size(t), 8);
+	expect_text(t, "file", "18446744073709551615.wav");
+	expect_text(t, "user_id", "18446744073709551615");
+	expect_text(t, "format", "wav");
+	expect_int(t, "channels", 2);
+	expect_int(t, "samples", 96000);
+	expect_int(t, "first_sample", 480);
+	assert_int_equal(json_array_size(json_object_get(t, "ssrcs")), 2);
+	assert_int_equal(
+		json_integer_value(json_array_get(json_object_get(t, "ssrcs"), 1)), UINT32_MAX);
+	t = json_object_get(t, "counters");
+	for (int c = 0; c < COUNTER_COUNT; c++)
+		expect_int(t, td_counter_name((enum td_counter)c), (json_int_t)track[c]);
+	t = json_array_get(json_object_get(json, "tracks"), 1);
+	expect_null(t, "user_id");
+	expect_null(t, "first_sample");
+	assert_int_equal(json_array_size(json_object_get(t, "ssrcs")), 0);
+	t = json_array_get(json_object_get(json, "events"), 0);
+	expect_int(t, "at", 4800);
+	expect_text(t, "type", "gateway");
+	expect_text(t, "text", "resumed");
+	expect_int(json, "events_dropped", 0);
+	t = json_array_get(json_object_get(json, "pauses"), 0);
+	expect_int(t, "from", 9600);
+	expect_null(t, "to");
+	expect_int(json, "pauses_dropped", 0);
+	json_decref(json);
+}
+
+static void complete(void **state)
+{
+	const uint64_t none[COUNTER_COUNT] = { 0 };
+	json_t *json, *pauses;
+
+	(void)state;
+	manifest_resume(m, 1); /* of nothing */
+	manifest_pause(m, 100);
+	manifest_pause(m, 150); /* of a pause */
+	manifest_resume(m, 200);
+	manifest_resume(m, 250);
+	manifest_pause(m, 300);
+	manifest_begin(m, none);
+	assert_int_equal(manifest_write(m, dir_fd, 1000, false, NULL, true), 0);
+	manifest_begin(m, none);
+	assert_int_equal(manifest_write(m, dir_fd, 1000, true, "stopped", true), 0);
+	json = load();
+	expect_text(json, "state", "complete");
+	expect_text(json, "reason", "stopped");
+	pauses = json_object_get(json, "pauses");
+	assert_int_equal(json_array_size(pauses), 2);
+	expect_int(json_array_get(pauses, 0), "from", 100);
+	expect_int(json_array_get(pauses, 0), "to", 200);
+	/* the end of the session ends it */
+	expect_int(json_array_get(pauses, 1), "to", 1000);
+	assert_int_equal(json_array_size(json_object_get(json, "tracks")), 0);
+	json_decref(json);
+}
+
+static void any_text_is_valid_json(void **state)
+{
+	const uint64_t none[COUNTER_COUNT] = { 0 };
+	json_t *json, *events;
+
+	(void)state;
+	manifest_event(m, "a", "\"quoted\"\n\x01\\", 0);
+	manifest_event(m, "b", "caf\xc3\xa9", 0);
+	manifest_event(m, "c", "cut \xc3", 0);
+	manifest_event(m, "\xff", "\xed\xa0\x80", 0);
+	manifest_event(m, "d", NULL, 0);
+	manifest_begin(m, none);
+	assert_int_equal(manifest_write(m, dir_fd, 0, false, NULL, false), 0);
+	json = load();
+	events = json_object_get(json, "events");
+	assert_int_equal(json_array_size(events), 5);
+	expect_text(json_array_get(events, 0), "text", "\"quoted\"\n\x01\\");
+	expect_text(json_array_get(events, 1), "text", "caf\xc3\xa9");
+	expect_text(json_array_get(events, 2), "text", "cut ?");
+	expect_text(json_array_get(events, 3), "type", "?");
+	expect_null(json_array_get(events, 4), "text");
+	json_decref(json);
+}
+
+static void lists_are_bounded(void **state)
+{
+	const uint64_t none[COUNTER_COUNT] = { 0 };
+	json_t *json;
+
+	(void)state;
+	for (uint64_t i = 0; i < MANIFEST_EVENTS_MAX + 5; i++) {
+		manifest_event(m, "x", "y", i);
+		manifest_pause(m, i);
+		manifest_resume(m, i + 1);
+	}
+	manifest_begin(m, none);
+	assert_int_equal(manifest_write(m, dir_fd, 0, false, NULL, false), 0);
+	json = load();
+	assert_int_equal(json_array_size(json_object_get(json, "events")), MANIFEST_EVENTS_MAX);
+	expect_int(json, "events_dropped", 5);
+	assert_int_equal(json_array_size(json_object_get(json, "pauses")), MANIFEST_EVENTS_MAX);
+	expect_int(json, "pauses_dropped", 5);
+	/* the last one kept is whole */
+	expect_int(json_array_get(json_object_get(json, "pauses"), MANIFEST_EVENTS_MAX - 1), "to",
+		MANIFEST_EVENTS_MAX);
+	json_decref(json);
+}
+
+static ssize_t no_pwrite(int fd, const void *data, size_t len, off_t at)
+{
+	(void)fd;
+	(void)data;
+	(void)len;
+	(void)at;
+	errno = ENOSPC;
+	return -1;
+}
+
+static void a_full_disk_keeps_the_old_one(void **state)
+{
+	static const struct outfile_sys none_left = { no_pwrite, ftruncate, fsync };
+	const uint64_t none[COUNTER_COUNT] = { 0 };
+	json_t *json;
+
+	(void)state;
+	manifest_begin(m, none);
+	assert_int_equal(manifest_write(m, dir_fd, 1, false, NULL, false), 0);
+	outfile_test_sys(&none_left);
+	manifest_begin(m, none);
+	assert_int_equal(manifest_write(m, dir_fd, 2, false, NULL, false), TD_ERR_IO);
+	assert_int_equal(errno, ENOSPC);
+	json = load();
+	expect_int(json, "samples", 1);
+	json_decref(json);
+	assert_int_equal(faccessat(dir_fd, ".session.json.part", F_OK, 0), -1);
+	/* and there is room again; also over the leftovers of somebody who was killed half way */
+	outfile_test_sys(NULL);
+	close(openat(dir_fd, ".session.json.part", O_WRONLY | O_CREAT, 0600));
+	manifest_begin(m, none);
+	assert_int_equal(manifest_write(m, dir_fd, 3, false, NULL, false), 0);
+	json = load();
+	expect_int(json, "samples", 3);
+	json_decref(json);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(recording),
+		TEST(complete),
+		TEST(any_text_is_valid_json),
+		TEST(lists_are_bounded),
+		TEST(a_full_disk_keeps_the_old_one),
+	};
+
+	return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+#include "sinks/folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "sinks/host.h"
+
+enum { FOLDER_TRIES = 10000, FOLDER_SUFFIX_MAX = 8 };
+
+void folder_session_name(
+	char ret[static FOLDER_NAME_MAX], uint64_t guild_id, uint64_t channel_id, uint64_t utc_ns)
+{
+	time_t at = (time_t)(utc_ns / TD_SEC_NS);
+	char start[32] = "";
+	struct tm tm;
+
+	if (gmtime_r(&at, &tm) != NULL)
+		strftime(start, sizeof(start), "%Y%m%dT%H%M%SZ", &tm);
+	snprintf(ret, FOLDER_NAME_MAX, "%" PRIu64 "-%" PRIu64 "-%s", guild_id, channel_id, start);
+}
+
+/* No path, nothing hidden, nothing that makes a mess of a terminal, room for a suffix. */
+static bool is_plain_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > FOLDER_NAME_MAX - 1 - FOLDER_SUFFIX_MAX || name[0] == '.')
+		return false;
+	for (const char *p = name; *p != '\0'; p++) {
+		if (*p == '/' || (unsigned char)*p < ' ' || *p == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+int folder_create(
+	int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char *out_dir, const char *name)
+{
+	char used[FOLDER_NAME_MAX];
+	int out_fd, fd = -1, r = TD_ERR_IO, saved;
+
+	if (!is_plain_name(name))
+		return TD_ERR_USAGE;
+	if ((out_fd = open(out_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		goto out;
+	snprintf(used, sizeof(used), "%s", name);
+	for (unsigned n = 2; mkdirat(out_fd, used, 0700) < 0; n++) {
+		if (errno != EEXIST || n >= FOLDER_TRIES)
+			goto out;
+		snprintf(used, sizeof(used), "%.*s-%u", FOLDER_NAME_MAX - FOLDER_SUFFIX_MAX, name,
+			n);
+	}
+	/* Before it is opened: the umask may have taken away what opening needs. */
+	if (fchmodat(out_fd, used, 0700, 0) < 0)
+		goto out;
+	if ((fd = openat(out_fd, used, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		goto out;
+	/* The name lasts from here on; a file system that cannot do this has nothing to lose. */
+	(void)fsync(out_fd);
+	memcpy(ret_name, used, sizeof(used));
+	*ret_fd = fd;
+	r = TD_OK;
+out:
+	saved = errno;
+	if (out_fd >= 0)
+		close(out_fd);
+	errno = saved;
+	return r;
+}
+
+/* One folder of a path; what is there already is fine until something is done in it. */
+static int make_one(const char *path)
+{
+	if (mkdir(path, 0700) == 0)
+		return chmod(path, 0700);
+	return errno == EEXIST ? 0 : -1;
+}
+
+static int make_path(char *path)
+{
+	int r = 0;
+
+	for (char *p = path; r == 0 && *p != '\0'; p++) {
+		if (p == path || *p != '/' || p[-1] == '/')
+			continue;
+		*p = '\0';
+		r = make_one(path);
+		*p = '/';
+	}
+	return r < 0 ? r : make_one(path);
+}
+
+/* Creates a file and removes it again. */
+static int try_write(const char *path)
+{
+	char name[64];
+	int dir_fd, fd, r = -1, saved;
+
+	if ((dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return -1;
+	snprintf(name, sizeof(name), ".tapedeck-%ld", (long)getpid());
+	fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		r = close(fd) < 0 || unlinkat(dir_fd, name, 0) < 0 ? -1 : 0;
+	saved = errno;
+	close(dir_fd);
+	errno = saved;
+	return r;
+}
+
+int sink_out_prepare(const char *dir, char *err, size_t err_len)
+{
+	char *path;
+	int r = TD_ERR_IO;
+
+	errno = ENOENT;
+	if (dir[0] == '\0' || (path = strdup(dir)) == NULL) {
+		snprintf(err, err_len, "'%s': %s", dir, strerror(errno));
+		return r;
+	}
+	if (make_path(path) == 0 && try_write(path) == 0)
+		r = TD_OK;
+	else
+		snprintf(err, err_len, "%s: %s", dir, strerror(errno));
+	free(path);
+	return r;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "sinks/file_sink.h"
+#include "sinks/folder.h"
+#include "sinks/host.h"
+#include "sinks/spec.h"
+
+static void good_specs(void **state)
+{
+	static const struct {
+		const char *text, *format, *channels;
+		unsigned want_channels;
+	} cases[] = {
+		{ "file", "wav", "2", 2 },
+		{ "file:format=wav", "wav", "2", 2 },
+		{ "file:channels=1", "wav", "1", 1 },
+		{ "file:channels=2,format=wav", "wav", "2", 2 },
+		{ "file:format=wav,channels=1", "wav", "1", 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sink_spec *spec = NULL;
+		char err[256] = "";
+
+		assert_int_equal(sink_spec_parse(&spec, cases[i].text, err, sizeof(err)), 0);
+		assert_string_equal(err, "");
+		assert_string_equal(spec->options[0], "format");
+		assert_string_equal(spec->options[1], cases[i].format);
+		assert_string_equal(spec->options[2], "channels");
+		assert_string_equal(spec->options[3], cases[i].channels);
+		assert_null(spec->options[4]);
+		assert_int_equal(sink_spec_channels(spec), cases[i].want_channels);
+		sink_spec_free(spec);
+	}
+	sink_spec_free(NULL);
+}
+
+static void bad_specs_get_one_clear_line(void **state)
+{
+	static const struct {
+		const char *text, *err;
+	} cases[] = {
+		{ "", "--sink: no sink is called ''; there is: file" },
+		{ "mp3", "--sink: no sink is called 'mp3'; there is: file" },
+		{ "File", "--sink: no sink is called 'File'; there is: file" },
+		{ "fi\nle\x1b[2J", "--sink: no sink is called 'fi?le?[2J'; there is: file" },
+		{ "file:", "--sink: file has no option ''; it has: format, channels" },
+		{ "file:bitrate=9",
+			"--sink: file has no option 'bitrate'; it has: format, channels" },
+		{ "file:format=wav,", "--sink: file has no option ''; it has: format, channels" },
+		{ "file:format", "--sink: file: format needs a value: format=..." },
+		{ "file:format=", "--sink: file: format cannot be ''; it is one of: wav" },
+		{ "file:format=mp3", "--sink: file: format cannot be 'mp3'; it is one of: wav" },
+		{ "file:format=wa", "--sink: file: format cannot be 'wa'; it is one of: wav" },
+		{ "file:channels=0",
+			"--sink: file: channels cannot be '0'; it is a number from 1 to 2" },
+		{ "file:channels=3",
+			"--sink: file: channels cannot be '3'; it is a number from 1 to 2" },
+		{ "file:channels=1x",
+			"--sink: file: channels cannot be '1x'; it is a number from 1 to 2" },
+		{ "file:channels=-1",
+			"--sink: file: channels cannot be '-1'; it is a number from 1 to 2" },
+		{ "file:channels=01",
+			"--sink: file: channels cannot be '01'; it is a number from 1 to 2" },
+		{ "file:channels=92233720368547758081",
+			"--sink: file: channels cannot be '92233720368547758081'; it is a number "
+			"from 1 to 2" },
+		{ "file:channels=1,channels=2", "--sink: file: channels is given twice" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sink_spec *spec = NULL;
+		char err[256] = "";
+
+		assert_int_equal(
+			sink_spec_parse(&spec, cases[i].text, err, sizeof(err)), TD_ERR_USAGE);
+		assert_string_equal(err, cases[i].err);
+		assert_null(spec);
+	}
+}
+
+static void long_texts_fit(void **state)
+{
+	struct sink_spec *spec = NULL;
+	char text[5000], err[32];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	assert_int_equal(sink_spec_parse(&spec, text, err, sizeof(err)), TD_ERR_USAGE);
+	assert_int_equal(strlen(err), sizeof(err) - 1);
+	assert_int_equal(sink_spec_parse(&spec, text, err, 0), TD_ERR_USAGE);
+}
+
+static void choices_are_whole_words(void **state)
+{
+	static const struct td_option options[] = {
+		{ .name = "format",
+			.type = TD_OPTION_CHOICE,
+			.fallback = "b",
+			.choices = "aa|b|ab" },
+		{ .name = NULL },
+	};
+	static const struct {
+		const char *text;
+		int want;
+	} cases[] = { { "t:format=aa", 0 }, { "t:format=b", 0 }, { "t:format=ab", 0 },
+		{ "t:format=a", TD_ERR_USAGE }, { "t:format=aa|b", TD_ERR_USAGE },
+		{ "t:format=|", TD_ERR_USAGE }, { "t:format=b|", TD_ERR_USAGE } };
+	struct td_sink_ops ops = file_sink;
+	const struct td_sink_ops *const table[] = { &file_sink, &ops, NULL };
+
+	(void)state;
+	ops.name = "t";
+	ops.options = options;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sink_spec *spec = NULL;
+		char err[256];
+
+		assert_int_equal(
+			spec_parse(&spec, table, cases[i].text, err, sizeof(err)), cases[i].want);
+		sink_spec_free(spec);
+	}
+}
+
+static void sinks_that_do_not_fit_are_refused(void **state)
+{
+	struct td_sink_ops ops = file_sink;
+	const struct td_sink_ops *const table[] = { &ops, NULL };
+	struct sink_spec *spec = NULL;
+	char err[256];
+
+	(void)state;
+	assert_int_equal(spec_parse(&spec, table, "file", err, sizeof(err)), 0);
+	sink_spec_free(spec);
+	ops.abi = TD_SINK_ABI + 1;
+	assert_int_equal(spec_parse(&spec, table, "file", err, sizeof(err)), TD_ERR_UNSUPPORTED);
+	assert_string_equal(err, "--sink: file does not fit this program (ABI 2, ours is 1)");
+	ops.abi = TD_SINK_ABI;
+	ops.size = offsetof(struct td_sink_ops, close);
+	assert_int_equal(spec_parse(&spec, table, "file", err, sizeof(err)), TD_ERR_UNSUPPORTED);
+	ops.size = sizeof(ops);
+	ops.frame = NULL;
+	assert_int_equal(spec_parse(&spec, table, "file", err, sizeof(err)), TD_ERR_UNSUPPORTED);
+}
+
+/* ---- folders ---- */
+
+static void out_folder_is_made(void **state)
+{
+	char dir[] = "/tmp/test_spec.XXXXXX", path[128], err[256] = "", want[256];
+	mode_t mask = umask(0277);
+	struct stat st;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chmod(dir, 0700), 0);
+	snprintf(path, sizeof(path), "%s/a//b/c/", dir);
+	assert_int_equal(sink_out_prepare(path, err, sizeof(err)), 0);
+	assert_int_equal(sink_out_prepare(path, err, sizeof(err)), 0);
+	umask(mask);
+	snprintf(path, sizeof(path), "%s/a/b", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	/* nothing is left behind */
+	snprintf(path, sizeof(path), "%s/a/b/c", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	assert_int_equal(rmdir(path), 0);
+	/* a file where a folder should be */
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	snprintf(want, sizeof(want), "%s: Not a directory", path);
+	assert_int_equal(sink_out_prepare(path, err, sizeof(err)), TD_ERR_IO);
+	assert_string_equal(err, want);
+	unlink(path);
+	assert_int_equal(sink_out_prepare("", err, sizeof(err)), TD_ERR_IO);
+	assert_string_equal(err, "'': No such file or directory");
+	assert_int_equal(sink_out_prepare("/proc/nothing", err, sizeof(err)), TD_ERR_IO);
+	assert_string_equal(err, "/proc/nothing: No such file or directory");
+	snprintf(path, sizeof(path), "%s/a/b", dir);
+	rmdir(path);
+	snprintf(path, sizeof(path), "%s/a", dir);
+	rmdir(path);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void session_folders_never_collide(void **state)
+{
+	char dir[] = "/tmp/test_spec.XXXXXX", name[FOLDER_NAME_MAX];
+	static const char *const want[] = { "s", "s-2", "s-3" };
+	mode_t mask = umask(0777);
+	struct stat st;
+	int fd, out_fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chmod(dir, 0700), 0);
+	out_fd = open(dir, O_RDONLY | O_DIRECTORY);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(folder_create(&fd, name, dir, "s"), 0);
+		assert_string_equal(name, want[i]);
+		assert_int_equal(fstat(fd, &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0700);
+		close(fd);
+	}
+	umask(mask);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(unlinkat(out_fd, want[i], AT_REMOVEDIR), 0);
+	close(out_fd);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void session_names(void **state)
+{
+	static const char *const bad[] = { "", ".", "..", ".x", "a/b", "/a", "a\nb", "\x7f" };
+	char name[FOLDER_NAME_MAX], longest[FOLDER_NAME_MAX + 1];
+	int fd = -1;
+
+	(void)state;
+	folder_session_name(name, 12, UINT64_MAX, UINT64_C(1795158000123456789));
+	assert_string_equal(name, "12-18446744073709551615-20261120T070000Z");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(folder_create(&fd, name, "/tmp", bad[i]), TD_ERR_USAGE);
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	assert_int_equal(folder_create(&fd, name, "/tmp", longest), TD_ERR_USAGE);
+	assert_int_equal(folder_create(&fd, name, "/nonexistent", "x"), TD_ERR_IO);
+	assert_int_equal(fd, -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(good_specs),
+		cmocka_unit_test(bad_specs_get_one_clear_line),
+		cmocka_unit_test(long_texts_fit),
+		cmocka_unit_test(choices_are_whole_words),
+		cmocka_unit_test(sinks_that_do_not_fit_are_refused),
+		cmocka_unit_test(out_folder_is_made),
+		cmocka_unit_test(session_folders_never_collide),
+		cmocka_unit_test(session_names),
+	};
+
+	return cmocka_run_group_tests_name("spec", tests, NULL, NULL);
+}

@@ -53,7 +53,8 @@ int conn_send_counters(struct conn *c)
 	r = send_counters(c, 0, 0, c->count);
 	TAILQ_FOREACH(src, &c->active, link)
 	{
-		if (r == TD_OK)
+		/* What waits for a name is counted under that name, not under none. */
+		if (r == TD_OK && src->hold == NULL)
 			r = source_send_counters(c, src);
 	}
 	c->counters_due_ns = REORDER_NEVER;

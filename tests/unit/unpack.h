@@ -25,7 +25,7 @@
 #define T0 TD_REPLAY_BASE_NS
 
 enum { CONN = 7, USER_A = 1001, USER_B = 1002, SSRC_A = 0xa0a0, SSRC_B = 0xb0b0 };
-enum { MAX_FRAMES = 20000 };
+enum { MAX_FRAMES = 20000, MAX_COUNTED = 2048 };
 
 struct got_frame {
 	struct ipc_frame f;
@@ -49,11 +49,11 @@ struct unpack {
 	uint64_t rtcp_user;
 	char log[IPC_MAX_LOG + 1];   /* the latest */
 	uint64_t sum[COUNTER_COUNT]; /* of every COUNTERS message */
-	struct {
+	struct got_counters {
 		uint64_t user_id, conn;
 		uint32_t ssrc;
 		uint64_t sum[COUNTER_COUNT];
-	} by[64];
+	} * by; /* the same for each stream */
 	size_t bys;
 };
 
@@ -68,7 +68,7 @@ static inline void unpack_counters(struct unpack *u, uint64_t conn, const struct
 			u->by[i].conn == conn)
 			break;
 	}
-	assert_true(i < 64);
+	assert_true(i < MAX_COUNTED);
 	if (i == u->bys) {
 		u->by[i].user_id = m->user_id;
 		u->by[i].ssrc = m->ssrc;
@@ -178,6 +178,7 @@ static inline void unpack_init(struct unpack *u)
 {
 	memset(u, 0, sizeof(*u));
 	u->frame = malloc(MAX_FRAMES * sizeof(*u->frame));
+	u->by = calloc(MAX_COUNTED, sizeof(*u->by));
 	ipc_queue_init(&u->to);
 	ipc_queue_init(&u->from);
 	worker_init(&u->w, &u->from);
@@ -195,6 +196,7 @@ static inline void unpack_free(struct unpack *u)
 	for (i = 0; i < u->frames; i++)
 		free(u->frame[i].pcm);
 	free(u->frame);
+	free(u->by);
 	ipc_queue_free(&u->to);
 	ipc_queue_free(&u->from);
 	ipc_reader_free(u->in);

@@ -482,9 +482,14 @@ static void on_rejoin_timeout(uv_timer_t *timer)
 
 static void act_need_info(struct call *c, const struct vgw_action *a)
 {
-	snprintf(c->reason, sizeof(c->reason), "new connection info is needed: %s", a->text);
+	/* A server that never answered is no matter of fresher info. */
+	bool never = c->recording == RECORDING_NOT_YET && a->verdict == VGW_UNREACHABLE;
+
+	snprintf(c->reason, sizeof(c->reason), "%s%s",
+		never ? "" : "new connection info is needed: ", a->text);
 	if (c->conf.rejoin_timeout_ns == 0) {
-		vgw_stop(c->vgw, VGW_INFO_NEEDED, c->reason, td_mono_ns());
+		vgw_stop(
+			c->vgw, never ? VGW_UNREACHABLE : VGW_INFO_NEEDED, c->reason, td_mono_ns());
 		return;
 	}
 	log_warn("%s", c->reason);
@@ -560,6 +565,8 @@ static void call_act(struct call *c, const struct vgw_action *a)
 		speaker(c, a->user_id, a->ssrc);
 		break;
 	case VGW_MEDIA_READY:
+		if (c->udp != NULL)
+			udp_media(c->udp);
 		break;
 	case VGW_USER_JOINED:
 		participant_join(c, a->user_id);

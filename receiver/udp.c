@@ -285,7 +285,6 @@ void udp_free(struct udp *u)
 
 int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TRANSPORT_KEY_LEN])
 {
-	bool first = u->transport == NULL;
 	struct transport *t;
 	int r;
 
@@ -293,10 +292,14 @@ int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TR
 		return r;
 	transport_free(u->transport);
 	u->transport = t;
-	if (!first)
-		return TD_OK;
+	return TD_OK;
+}
+
+void udp_media(struct udp *u)
+{
+	if (u->transport == NULL)
+		return;
 	u->silence_left = SILENCE_PACKETS;
 	uv_timer_start(&u->silence, on_silence, 0, SILENCE_MS);
 	uv_timer_start(&u->keepalive, on_keepalive, 0, KEEPALIVE_MS);
-	return TD_OK;
 }

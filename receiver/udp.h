@@ -37,7 +37,10 @@ struct udp_conf {
 int udp_new(struct udp **ret, const struct udp_conf *conf);
 void udp_free(struct udp *u); /* NULL is fine */
 
-/* The connection's key: from the first one on, keepalives and five silence packets are sent. */
+/* From here on keepalives are sent, and first five packets of silence. After the first udp_key(). */
+void udp_media(struct udp *u);
+
+/* The connection's key, for what is sent. TD_ERR_NOMEM, TD_ERR_UNSUPPORTED. */
 int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TRANSPORT_KEY_LEN]);
 
 #endif

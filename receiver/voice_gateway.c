@@ -202,18 +202,23 @@ static void connect_now(struct vgw *g, uint64_t now_ns)
 	a->tls = g->info->tls;
 }
 
-static void wait_for_info(struct vgw *g, const char *why)
+static void wait_for_info(struct vgw *g, enum vgw_verdict without, const char *why)
 {
+	struct vgw_action *a;
+
 	end_session(g);
 	g->state = VGW_S_NEED_INFO;
 	g->timer_at = VGW_NEVER;
 	g->attempt = 0;
-	vgw_queue_push(&g->queue, VGW_NEED_INFO)->text = why;
+	a = vgw_queue_push(&g->queue, VGW_NEED_INFO);
+	a->verdict = without;
+	a->text = why;
 }
 
 /* The session is gone, the call may not be. Each time in a row it takes longer, and some time it
  * is enough. */
-static void rejoin(struct vgw *g, const char *why, unsigned delay_s, uint64_t now_ns)
+static void rejoin(
+	struct vgw *g, enum vgw_verdict without, const char *why, unsigned delay_s, uint64_t now_ns)
 {
 	if (g->rejoins >= REJOINS_MAX) {
 		vgw_end(g, VGW_UNREACHABLE,
@@ -224,7 +229,7 @@ static void rejoin(struct vgw *g, const char *why, unsigned delay_s, uint64_t no
 		delay_s = backoff_s[g->rejoins];
 	g->rejoins++;
 	g->not_before = vgw_after(now_ns, delay_s * TD_SEC_NS);
-	wait_for_info(g, why);
+	wait_for_info(g, without, why);
 }
 
 /* The next attempt, now or later. */
@@ -234,7 +239,8 @@ static void reconnect(struct vgw *g, const char *why, uint64_t now_ns)
 	uint64_t wait, at;
 
 	if (g->attempt >= ATTEMPTS_MAX) {
-		rejoin(g, vgw_say(g, "gave up after %u attempts: %s", g->attempt, why), 0, now_ns);
+		rejoin(g, VGW_UNREACHABLE,
+			vgw_say(g, "gave up after %u attempts: %s", g->attempt, why), 0, now_ns);
 		return;
 	}
 	/* Up to a fifth more, so that a server that comes back is not met by all at once. */
@@ -257,7 +263,7 @@ static void reconnect(struct vgw *g, const char *why, uint64_t now_ns)
 static void lost(struct vgw *g, const char *why, uint64_t now_ns)
 {
 	if (g->state == VGW_S_RESUMING && ++g->resume_failures >= RESUMES_MAX) {
-		rejoin(g, vgw_say(g, "could not resume: %s", why), 0, now_ns);
+		rejoin(g, VGW_INFO_NEEDED, vgw_say(g, "could not resume: %s", why), 0, now_ns);
 		return;
 	}
 	if (!g->session)
@@ -367,7 +373,7 @@ void vgw_server_gone(struct vgw *g, uint64_t now_ns)
 	if (!begin(g) || g->state == VGW_S_NEED_INFO)
 		return;
 	close_socket(g, VGW_CLOSE_DONE, now_ns);
-	wait_for_info(g, "the voice server went away");
+	wait_for_info(g, VGW_INFO_NEEDED, "the voice server went away");
 }
 
 void vgw_stop(struct vgw *g, enum vgw_verdict verdict, const char *text, uint64_t now_ns)
@@ -415,10 +421,10 @@ static void closed_with(
 		if (g->refusals++ > 0)
 			vgw_end(g, row->verdict, why, now_ns);
 		else
-			rejoin(g, why, row->delay_s, now_ns);
+			rejoin(g, VGW_INFO_NEEDED, why, row->delay_s, now_ns);
 		break;
 	case VGW_CLOSE_REJOIN:
-		rejoin(g, why, row->delay_s, now_ns);
+		rejoin(g, VGW_INFO_NEEDED, why, row->delay_s, now_ns);
 		break;
 	case VGW_CLOSE_GRACE:
 		end_session(g);

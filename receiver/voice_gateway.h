@@ -48,9 +48,10 @@ enum vgw_action_type {
 	VGW_READY, /* identified, key received: recording may begin (each new session once) */
 	VGW_RECONNECTING, /* text: why; attempt. VGW_CONNECT follows, now or after a pause */
 	VGW_RESUMED,      /* the connection stands again, same session */
-	VGW_NEED_INFO, /* text: why. Waits for vgw_new_info(), or vgw_stop() when nobody has any */
-	VGW_ENDED,     /* text: why; verdict. Last action ever */
-	VGW_WARNING,   /* text */
+	VGW_NEED_INFO,    /* text: why; verdict: what this comes to without any. Waits for
+	                     vgw_new_info(), or vgw_stop() when nobody has any */
+	VGW_ENDED,        /* text: why; verdict. Last action ever */
+	VGW_WARNING,      /* text */
 	/* end-to-end encryption */
 	VGW_DAVE,         /* opcode 21, 22, 24 (data: the JSON of d) or 25, 27, 29, 30 (data: the
 	                     payload, possibly empty) */

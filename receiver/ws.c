@@ -100,6 +100,7 @@ static int on_receive(struct ws *w, struct lws *wsi, const uint8_t *data, size_t
 		w->conf.binary(w->conf.user, w->in, len);
 	else
 		w->conf.text(w->conf.user, (const char *)w->in, len);
+	sodium_memzero(w->in, len); /* it may have been the session's key */
 	return 0;
 }
 

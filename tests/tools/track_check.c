@@ -19,7 +19,7 @@
  * more, looked for in the track, and compared sample by sample where no loss has touched the
  * decoder. Whatever sounds in a track outside of its speaker's spurts is somebody else's.
  */
-enum { MAX_SPEAKERS = 1000, MAX_CHANNELS = 2, FRAME_MAX = 5760 };
+enum { MAX_SPEAKERS = 1000, MAX_TOLD = 10, MAX_CHANNELS = 2, FRAME_MAX = 5760 };
 /* Behind a loss: so many packets are not compared at all, those after it roughly. */
 enum { SETTLE_PACKETS = 5 };
 /* A recording is missing what it cannot have: the last words before it ended. */
@@ -70,11 +70,12 @@ struct result {
 struct check {
 	const char *truth_path, *session_path, *media;
 	double tolerance_ms, window_ms;
-	bool absolute, delayed_is_lost, verbose;
+	bool absolute, complete, delayed_is_lost, verbose;
 	json_t *truth, *session, *guild;
 	struct result *results;
 	size_t n;
-	int64_t shift; /* add to nominal positions */
+	int64_t session_samples; /* how long the recording is */
+	int64_t shift;           /* add to nominal positions */
 	bool shift_known;
 	bool failed;
 };
@@ -256,7 +257,8 @@ static void spurt_compare(
 		f = &s->frames[i];
 		pcm = s->pcm + f->at * (size_t)t->info.channels;
 		pos = at + (int64_t)f->at;
-		if (f->sureness == UNKNOWN || pos + f->samples > t->info.frames) {
+		/* What was said before position 0, on a slow way, is cut. */
+		if (f->sureness == UNKNOWN || pos < 0 || pos + f->samples > c->session_samples) {
 			r->skipped++;
 		} else if (frame_equal(t, pos, pcm, f->samples)) {
 			r->exact++;
@@ -265,7 +267,7 @@ static void spurt_compare(
 			r->near++;
 		} else {
 			r->bad++;
-			if (c->verbose)
+			if (c->verbose && r->bad <= MAX_TOLD)
 				printf("  differs at %.3f s (frame %zu of its spurt, error %.3f)\n",
 					(double)pos / TD_RATE, i,
 					frame_error(t, pos, pcm, f->samples));
@@ -386,7 +388,7 @@ static void track_free(struct track *t)
 }
 
 /* The file of a user's track; NULL: none. A second one is a failure. */
-static const char *track_file(struct check *c, uint64_t user_id)
+static const char *track_file(struct check *c, uint64_t user_id, int64_t *ret_samples)
 {
 	const char *file = NULL;
 	uint64_t id;
@@ -403,6 +405,7 @@ static const char *track_file(struct check *c, uint64_t user_id)
 			c->failed = true;
 		}
 		file = json_string_value(json_object_get(v, "file"));
+		*ret_samples = json_integer_value(json_object_get(v, "samples"));
 	}
 	return file;
 }
@@ -410,6 +413,7 @@ static const char *track_file(struct check *c, uint64_t user_id)
 static int result_open(struct check *c, struct result *r, json_t *speaker)
 {
 	char path[4096];
+	int64_t samples = 0;
 	const char *file;
 	int e;
 
@@ -420,11 +424,16 @@ static int result_open(struct check *c, struct result *r, json_t *speaker)
 		fprintf(stderr, "track_check: %s: %s\n", path, td_strerror(e));
 		return e;
 	}
-	if ((file = track_file(c, r->truth.user_id)) == NULL)
+	if ((file = track_file(c, r->truth.user_id, &samples)) == NULL)
 		return TD_OK;
 	r->has_track = true;
 	snprintf(path, sizeof(path), "%s/%s", c->session_path, file);
-	return track_load(&r->track, path);
+	if ((e = track_load(&r->track, path)) == TD_OK && r->track.info.frames != samples) {
+		printf("FAIL %s holds %lld samples, its manifest says %lld\n", file,
+			(long long)r->track.info.frames, (long long)samples);
+		c->failed = true;
+	}
+	return e;
 }
 
 /* The guild of the truth that the session is about. */
@@ -464,6 +473,7 @@ static int check_open(struct check *c)
 	}
 	if (c->media == NULL)
 		c->media = json_string_value(json_object_get(c->truth, "media"));
+	c->session_samples = json_integer_value(json_object_get(c->session, "samples"));
 	first = json_object_get(c->guild, "first_datagram_us");
 	if (c->absolute && json_is_integer(first)) {
 		c->shift = -(int64_t)(json_integer_value(first) * 48 / 1000);
@@ -515,8 +525,9 @@ static bool result_report(const struct check *c, const struct result *r, double 
 		if (i == 0 || off > high)
 			high = off;
 	}
-	ok = r->bad == 0 && r->missing == 0 && r->foreign == 0 && -low <= c->tolerance_ms &&
-		high <= c->tolerance_ms && (r->has_track ? r->n_offsets > 0 : r->truth.n == 0);
+	ok = r->bad == 0 && r->missing == 0 && (r->beyond == 0 || !c->complete) &&
+		r->foreign == 0 && -low <= c->tolerance_ms && high <= c->tolerance_ms &&
+		(r->has_track ? r->n_offsets > 0 : r->truth.n == 0);
 	printf("%s user %llu %s: %u spurts (%u missing, %u beyond the end), packets %lu exact "
 	       "%lu near %lu skipped %lu wrong, %+.1f to %+.1f ms, %llu foreign samples\n",
 		ok ? "ok  " : "FAIL", (unsigned long long)r->truth.user_id,
@@ -597,16 +608,18 @@ static const char help[] =
 	"Compares a recorded session with what the voice server sent.\n"
 	"  --absolute          position 0 is the first datagram: replays. Without it one common\n"
 	"                      offset of all speakers is found first: live recordings\n"
+	"  --complete          it must go on to the end of the script (--absolute implies this)\n"
 	"  --tolerance MS      how far a spurt may be from its place (default 20)\n"
 	"  --window MS         how far from its place to look for it (default 1000)\n"
 	"  --late-is-lost      packets that others overtook need not have been used\n"
 	"  --media DIR         folder of the clips (default: as the truth says)\n"
-	"  --verbose           every difference\n"
+	"  --verbose           what is missing, and the first differences\n"
 	"Exit status: 0 all is right, 1 it is not, 2 usage, 3 a file cannot be read.\n";
 
 static bool options_take(struct check *c, int argc, char **argv)
 {
 	static const struct option longs[] = { { "absolute", no_argument, NULL, 'a' },
+		{ "complete", no_argument, NULL, 'c' },
 		{ "tolerance", required_argument, NULL, 't' },
 		{ "window", required_argument, NULL, 'w' },
 		{ "late-is-lost", no_argument, NULL, 'l' },
@@ -616,7 +629,9 @@ static bool options_take(struct check *c, int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (opt == 'a')
-			c->absolute = true;
+			c->absolute = c->complete = true;
+		else if (opt == 'c')
+			c->complete = true;
 		else if (opt == 't')
 			c->tolerance_ms = atof(optarg);
 		else if (opt == 'w')

@@ -348,7 +348,8 @@ void lane_packet(
 
 	if (ipc_queue_put(&l->queue, IPC_PACKET, conn, &packet, sizeof(packet), data, len) != TD_OK)
 		lane_count(l, conn, COUNTER_OVERLOAD, 1);
-	l->last_packet_ns = arrival_ns;
+	l->last_packet_ns = l->last_packet_ns > arrival_ns ? l->last_packet_ns : arrival_ns;
+	lane_thread_newest(l->thread, l->last_packet_ns);
 	if (l->conf.live && l->queue.len > QUEUE_MAX)
 		ipc_queue_shed(&l->queue, QUEUE_KEEP, count_shed, l);
 }

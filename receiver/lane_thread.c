@@ -34,7 +34,7 @@ struct lane_thread {
 	uint64_t last_serial;
 	struct lane_control *pending, **pending_end;
 
-	atomic_uint_fast64_t heard;
+	atomic_uint_fast64_t heard, newest_ns;
 	atomic_bool waiting;
 
 	/* the thread's own */
@@ -202,7 +202,8 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 	struct sink_frame frame;
 
 	if (f->samples == 0 || f->samples > 5760 || f->channels < 1 || f->channels > 2 ||
-		f->kind >= IPC_FRAME_KINDS || msg->data_len != 2u * f->samples * f->channels)
+		f->kind >= IPC_FRAME_KINDS || msg->data_len != 2u * f->samples * f->channels ||
+		f->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
 	t->conf.ops.sound(t->conf.user, f->samples);
 	if (sinks == NULL)
@@ -433,6 +434,11 @@ void lane_thread_worker(struct lane_thread *t, int reply_fd)
 	t->next_fd = reply_fd;
 	pthread_cond_signal(&t->changed);
 	pthread_mutex_unlock(&t->lock);
+}
+
+void lane_thread_newest(struct lane_thread *t, uint64_t arrival_ns)
+{
+	atomic_store_explicit(&t->newest_ns, arrival_ns, memory_order_relaxed);
 }
 
 uint64_t lane_thread_heard(const struct lane_thread *t)

@@ -134,6 +134,18 @@ static void harden(void)
 	setrlimit(RLIMIT_CORE, &none);
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow costs that file */
+}
+
+/* A descriptor a track, a few a call: as many as we may have. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 static void watch_signals(struct receiver *r)
@@ -235,6 +247,7 @@ int main(int argc, char **argv)
 		goto out;
 	}
 	harden();
+	raise_descriptors();
 	watch_signals(r);
 	status = run(r);
 	end(r);

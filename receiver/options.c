@@ -12,6 +12,8 @@
 #include "common/clock.h"
 #include "common/err.h"
 
+enum { SESSION_NAME_MAX = 191 };
+
 static const char usage[] =
 	"Usage: receiver --join FILE|- [OPTION]...\n"
 	"       receiver --replay CAPTURE --keys FILE [OPTION]...\n"
@@ -131,12 +133,16 @@ static int parse_sink(struct options *o, const char *text)
 	return -1;
 }
 
-/* It becomes a folder's name: one path component that hides nothing. */
+/* It becomes a folder's name: one path component that hides nothing, with room for a number. */
 static int parse_session_name(struct options *o, const char *text)
 {
-	if (*text == '\0' || *text == '.' || strchr(text, '/') != NULL || strlen(text) > 200)
+	const char *p;
+
+	for (p = text; *p != '\0' && *p != '/' && (unsigned char)*p >= 0x20 && *p != 0x7f; p++)
+		;
+	if (*text == '\0' || *text == '.' || *p != '\0' || p - text > SESSION_NAME_MAX)
 		return complain("--session-name", text,
-			"not a folder name (no '/', no leading '.', at most 200 bytes)");
+			"not a folder name (no '/', no leading '.', at most 191 bytes)");
 	o->session_name = text;
 	return -1;
 }

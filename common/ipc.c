@@ -274,6 +274,7 @@ size_t ipc_queue_shed(
 		}
 		from += total;
 	}
-	sodium_memzero(q->buf + to, end - to);
+	if (shed > 0)
+		sodium_memzero(q->buf + to, end - to);
 	return shed;
 }

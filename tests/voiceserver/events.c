@@ -98,11 +98,17 @@ static void connection_event(struct gw *g, const struct scenario_event *e)
 	}
 }
 
+/* What makes sense without a connection, and leaves a capture its one key. */
+static bool works_offline(enum event_kind kind)
+{
+	return kind == EVENT_GARBAGE || kind == EVENT_MOVE_SSRC;
+}
+
 void event_run(struct call *c, const struct scenario_event *e)
 {
 	struct session *s = recorder(c);
 
-	if (s == NULL)
+	if (s == NULL || (c->server->offline && !works_offline(e->kind)))
 		return;
 	switch (e->kind) {
 	case EVENT_CUT:
@@ -153,12 +159,30 @@ void event_new_info(struct call *c, const struct scenario_event *e)
 		json_pack("{s:s, s:o}", "event", "new_info", "record", call_record(c, t)));
 }
 
+static void everybody_leaves(struct call *c)
+{
+	const struct scenario_speaker *speakers = c->guild->speakers;
+	char id[TD_ID_TEXT];
+	struct session *s;
+	size_t i;
+
+	for (s = c->sessions; s != NULL; s = s->next)
+		for (i = 0; i < c->n_members; i++)
+			if (c->members[i].present)
+				session_say_numbered(s, GW_CLIENT_DISCONNECT,
+					json_pack("{s:s}", "user_id",
+						td_id_format(id,
+							speakers[c->members[i].speaker].user_id)));
+}
+
 void event_end(struct call *c)
 {
 	struct session *s, *next;
 
 	c->end_ns = c->server->now_ns;
 	server_event(c->server, json_pack("{s:s}", "event", "script_end"));
+	if (c->server->sc->end == END_LEAVE)
+		everybody_leaves(c);
 	if (c->server->sc->end != END_CLOSE)
 		return;
 	for (s = c->sessions; s != NULL; s = next) {

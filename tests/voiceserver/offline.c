@@ -32,6 +32,7 @@ int offline_run(struct server *s, enum transport_mode mode)
 
 	s->now_ns = START_NS;
 	s->udp_port = SERVER_PORT;
+	s->offline = true;
 	for (i = 0; i < s->n_calls; i++)
 		if ((r = recorder_join(s->calls[i], mode)) != TD_OK)
 			return r;

@@ -37,6 +37,7 @@ struct server {
 	struct server_io io;
 	uint64_t now_ns; /* of the input being worked on */
 	int64_t utc_ns;  /* add to now_ns for wall time */
+	bool offline;    /* nobody is connected: recorders just hear */
 	uint16_t udp_port;
 	char endpoints[SERVER_ENDPOINTS][SERVER_ENDPOINT_LEN];
 	struct call **calls;

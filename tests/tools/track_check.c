@@ -22,6 +22,7 @@
 enum { MAX_SPEAKERS = 1000, MAX_TOLD = 10, MAX_CHANNELS = 2, FRAME_MAX = 5760 };
 /* Behind a loss: so many packets are not compared at all, those after it roughly. */
 enum { SETTLE_PACKETS = 5 };
+enum { REFINE = 96 }; /* samples around a likely place to look for a better one */
 /* A recording is missing what it cannot have: the last words before it ended. */
 enum { END_SLACK_MS = 200 };
 /* Sound may follow a spurt for so long: concealment of a loss at its end. */
@@ -32,7 +33,7 @@ enum { TAIL_MS = 140 };
  * clearly itself, and of all such frames of a track together. How a decoder conceals is its own
  * affair, and it takes its time to forget. */
 #define NEAR 0.05
-#define TOUCHED_MAX 0.25
+#define TOUCHED_MAX 0.1
 
 enum sureness { SURE, TOUCHED, UNKNOWN };
 
@@ -132,12 +133,18 @@ struct ear {
 	unsigned unsettled; /* packets until a loss is forgotten, roughly */
 };
 
-static void ear_begin(struct ear *e, uint32_t ssrc)
+/* A new stream gets a decoder that has never heard anything: resetting one is not quite the same.
+ */
+static int ear_begin(struct ear *e, uint32_t ssrc, int channels)
 {
-	opus_decoder_ctl(e->decoder, OPUS_RESET_STATE);
+	if (e->decoder != NULL)
+		opus_decoder_destroy(e->decoder);
+	if ((e->decoder = opus_decoder_create(TD_RATE, channels, NULL)) == NULL)
+		return TD_ERR_NOMEM;
 	e->ssrc = ssrc;
 	e->lossy = false;
 	e->unsettled = 0;
+	return TD_OK;
 }
 
 static struct ogg_clip_packet packet_of(const struct ogg_clip *clip, const struct truth_packet *p)
@@ -260,23 +267,41 @@ static bool probe_at(const struct track *t, int64_t pos, const int16_t *pcm, con
 				   : frame_error(t, pos, pcm, f->samples) < NEAR;
 }
 
+/* The place around pos where it sounds most like the probe: one that only resembles what is in the
+ * track also does so a few samples beside its place. */
+static int64_t probe_refine(
+	const struct track *t, int64_t pos, const int16_t *pcm, const struct frame *f)
+{
+	int64_t best = pos, away;
+	double least = 1, error;
+
+	for (away = -REFINE; away <= REFINE; away++) {
+		error = frame_error(t, pos + away, pcm, f->samples);
+		if (error < least) {
+			least = error;
+			best = pos + away;
+		}
+	}
+	return best;
+}
+
 /* The nearest place within the window where the probe sounds in the track. */
 static bool spurt_find(const struct check *c, const struct track *t, const struct spurt *s,
 	const struct frame *probe, int64_t *ret)
 {
 	double window_ms = c->shift_known ? c->window_ms : 20 * c->window_ms;
 	const int16_t *pcm = s->pcm + probe->at * t->channels;
-	int64_t middle = s->nominal + c->shift + (int64_t)probe->at, away;
+	int64_t middle = s->nominal + c->shift + (int64_t)probe->at, away, pos;
 
-	for (away = 0; away <= (int64_t)to_samples(window_ms); away++) {
-		if (probe_at(t, middle + away, pcm, probe)) {
-			*ret = middle + away - (int64_t)probe->at;
-			return true;
-		}
-		if (probe_at(t, middle - away, pcm, probe)) {
-			*ret = middle - away - (int64_t)probe->at;
-			return true;
-		}
+	for (away = 0; away <= 2 * (int64_t)to_samples(window_ms); away++) {
+		/* 0, 1, -1, 2, -2, ... */
+		pos = middle + (away % 2 != 0 ? (away + 1) / 2 : -away / 2);
+		if (!probe_at(t, pos, pcm, probe))
+			continue;
+		if (probe->sureness != SURE)
+			pos = probe_refine(t, pos, pcm, probe);
+		*ret = pos - (int64_t)probe->at;
+		return true;
 	}
 	return false;
 }
@@ -383,14 +408,14 @@ static int speaker_check(struct check *c, struct result *r)
 	size_t i = 0;
 
 	r->offsets = calloc(truth->n + 1, sizeof(*r->offsets));
-	ear.decoder = opus_decoder_create(TD_RATE, channels, NULL);
-	if (r->offsets == NULL || ear.decoder == NULL)
+	if (r->offsets == NULL)
 		goto out;
 	while (i < truth->n) {
 		s.samples = s.n_frames = 0;
 		s.nominal = (int64_t)(truth->packets[i].at_us * 48 / 1000);
-		if (i == 0 || truth->packets[i].ssrc != ear.ssrc)
-			ear_begin(&ear, truth->packets[i].ssrc);
+		if ((i == 0 || truth->packets[i].ssrc != ear.ssrc) &&
+			(e = ear_begin(&ear, truth->packets[i].ssrc, channels)) != TD_OK)
+			goto out;
 		do {
 			if ((e = packet_hear(&ear, &s, &truth->packets[i],
 				     i + 1 < truth->n ? &truth->packets[i + 1] : NULL, r->clip,
@@ -403,7 +428,8 @@ static int speaker_check(struct check *c, struct result *r)
 	r->foreign += sounding(&r->track, heard_to, r->track.samples);
 	e = TD_OK;
 out:
-	opus_decoder_destroy(ear.decoder);
+	if (ear.decoder != NULL)
+		opus_decoder_destroy(ear.decoder);
 	free(s.pcm);
 	free(s.frames);
 	return e;

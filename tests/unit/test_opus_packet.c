@@ -88,6 +88,38 @@ static void knows_the_silence_frame(void **state)
 	assert_int_equal(opus_packet_samples(silence, 3), 960);
 }
 
+/* RFC 6716 sections 4.2.3 and 4.2.4: per channel the VAD flags, then the LBRR flag. */
+static void finds_the_flag_of_either_channel(void **state)
+{
+	static const struct {
+		uint8_t toc, bits; /* bits: those that mean LBRR */
+	} cases[] = {
+		{ 0x40, 0x40 }, /* 10 ms mono */
+		{ 0x48, 0x40 }, /* 20 ms */
+		{ 0x50, 0x20 }, /* 40 ms */
+		{ 0x58, 0x10 }, /* 60 ms */
+		{ 0x44, 0x50 }, /* the same in stereo */
+		{ 0x4c, 0x50 },
+		{ 0x54, 0x24 },
+		{ 0x5c, 0x11 },
+		{ 0x78, 0x40 }, /* hybrid */
+		{ 0x7c, 0x50 },
+		{ 0x80, 0x00 }, /* CELT has none */
+		{ 0xfc, 0x00 },
+	};
+	size_t i, bit;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (bit = 0; bit < 8; bit++) {
+			uint8_t packet[] = { cases[i].toc, (uint8_t)(1u << bit), 0, 0 };
+
+			assert_int_equal(opus_packet_has_fec(packet, sizeof(packet)),
+				(cases[i].bits >> bit & 1) != 0);
+		}
+	}
+}
+
 /* A voice-like sound that comes and goes, so that VAD flags and LBRR vary. */
 static void make_sound(int16_t *pcm, int samples, int channels, int64_t at)
 {
@@ -179,6 +211,7 @@ int main(void)
 		cmocka_unit_test(knows_the_duration_of_every_configuration),
 		cmocka_unit_test(refuses_what_is_no_packet),
 		cmocka_unit_test(knows_the_silence_frame),
+		cmocka_unit_test(finds_the_flag_of_either_channel),
 		cmocka_unit_test(finds_fec_where_libopus_finds_it),
 	};
 

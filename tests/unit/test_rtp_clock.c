@@ -86,6 +86,43 @@ static void the_window_slides(void **state)
 	}
 }
 
+/* Also when nothing came in between to push it out. */
+static void the_window_slides_through_a_pause(void **state)
+{
+	uint64_t s;
+
+	(void)state;
+	for (s = 33; s <= 70; s++) {
+		struct rtp_clock c = { 0 };
+		uint64_t arrival = T0 + s * TD_SEC_NS + 50 * TD_MS_NS;
+		uint32_t ts = (uint32_t)(s * 48000);
+
+		add(&c, 0, T0 - TD_SEC_NS);
+		add(&c, 48000, T0);
+		add(&c, 48000 + ts, arrival);
+		assert_in_range((uint64_t)sent(&c, 48000 + ts, arrival), arrival - 1, arrival + 1);
+	}
+}
+
+/* A timestamp half its range away from the clock is followed all the same, early or late. */
+static void the_far_side_of_the_range(void **state)
+{
+	static const int off_ms[] = { 0, 1, -1, 5, -5, 0 };
+	struct rtp_clock c = { 0 };
+	uint32_t ts = (uint32_t)(td_ns_to_samples(T0) + 0x7ffffff0);
+	int i;
+
+	(void)state;
+	for (i = 0; i < 6; i++, ts += 960) {
+		int64_t on_time = (int64_t)T0 + i * 20 * (int64_t)TD_MS_NS;
+		uint64_t arrival = (uint64_t)(on_time + off_ms[i] * (int64_t)TD_MS_NS);
+
+		add(&c, ts, arrival);
+		assert_in_range((uint64_t)sent(&c, ts, arrival),
+			(uint64_t)on_time - 5 * TD_MS_NS - 1, (uint64_t)on_time + 1);
+	}
+}
+
 /* After a pause longer than the window, and longer than the timestamp's range, the old offset
  * still tells which number is meant. */
 static void pauses_of_any_length(void **state)
@@ -128,6 +165,8 @@ int main(void)
 		cmocka_unit_test(the_quickest_packet_counts),
 		cmocka_unit_test(drift_is_followed),
 		cmocka_unit_test(the_window_slides),
+		cmocka_unit_test(the_window_slides_through_a_pause),
+		cmocka_unit_test(the_far_side_of_the_range),
 		cmocka_unit_test(pauses_of_any_length),
 		cmocka_unit_test(an_empty_clock_stays_near_arrival),
 	};

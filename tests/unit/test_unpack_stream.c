@@ -383,6 +383,75 @@ static void losses_are_recovered_concealed_and_counted(void **state)
 	}
 }
 
+/* After CELT libopus makes sound up even where a copy is at hand: it is not called recovered. */
+static void nothing_is_recovered_after_celt(void **state)
+{
+	struct plain p;
+	struct voice v;
+	struct unpack u;
+	int at, k;
+
+	(void)state;
+	voice_make(&v, 60, STEP, 1, true);
+	at = voice_find(&v, 10, true);
+	unpack_begin(&u, WINDOW, 1);
+	for (k = 0; k < at + 5; k++) {
+		if (k == at - 2)
+			unpack_rtp(&u, CONN, AT(k), SSRC_A, (uint16_t)(5 + k),
+				77 + (uint32_t)k * STEP, silence, sizeof(silence));
+		else if (k != at - 1)
+			voice_send(&u, &v, k, AT(k), 5, 77);
+	}
+	unpack_end(&u);
+	assert_int_equal(count_of(&u, COUNTER_FEC), 0);
+	assert_int_equal(count_of(&u, COUNTER_CONCEALED), 1);
+	plain_init(&p, 1);
+	for (k = 0; k < at + 5; k++) {
+		if (k == at - 2)
+			plain_expect(&p, &u.frame[k], silence, sizeof(silence));
+		else if (k == at - 1)
+			plain_expect_lost(&p, &u.frame[k], NULL, 0, 0);
+		else
+			plain_expect(&p, &u.frame[k], v.packet[k], v.len[k]);
+	}
+	plain_free(&p);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
+/* Less time is missing than sound: what is made up ends where the next packet begins, or 2.5 ms
+ * before, never behind. */
+static void concealment_fits_the_gap(void **state)
+{
+	static const struct {
+		int short_by, samples;
+	} cases[] = { { 0, 960 }, { 50, 840 }, { 120, 840 }, { 900, 0 }, { 960, 0 }, { 5000, 0 } };
+	size_t i;
+	int k;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct voice v;
+		struct unpack u;
+
+		voice_make(&v, 30, STEP, 1, false);
+		unpack_begin(&u, WINDOW, 1);
+		for (k = 0; k < 30; k++) {
+			if (k != 20)
+				voice_send(&u, &v, k, AT(k), 5,
+					7777 - (k > 20 ? (uint32_t)cases[i].short_by : 0));
+		}
+		unpack_end(&u);
+		assert_int_equal(count_of(&u, COUNTER_CONCEALED), cases[i].samples > 0);
+		assert_int_equal(count_of(&u, COUNTER_SKIPPED), cases[i].samples == 0);
+		assert_int_equal(u.frames, 29 + (cases[i].samples > 0));
+		if (cases[i].samples > 0)
+			assert_int_equal(u.frame[20].f.samples, cases[i].samples);
+		unpack_free(&u);
+		voice_free(&v);
+	}
+}
+
 /* Concealment comes in steps of the lost packets' size, whatever that is, and never past 100 ms. */
 static void concealment_of_every_duration(void **state)
 {
@@ -589,6 +658,78 @@ static void a_new_numbering_restarts_the_stream(void **state)
 	voice_free(&v);
 }
 
+/* Numbers and timestamps both begin anew, lower than before, in the middle of a word. */
+static void a_new_numbering_with_new_timestamps(void **state)
+{
+	struct voice v;
+	struct unpack u;
+	int k;
+
+	(void)state;
+	voice_make(&v, 40, STEP, 1, false);
+	unpack_begin(&u, WINDOW, 1);
+	for (k = 0; k < 40; k++)
+		voice_send(&u, &v, k, AT(k), k < 20 ? 30000 : 100, k < 20 ? 77 : 0x40000000);
+	unpack_end(&u);
+	assert_int_equal(u.frames, 40);
+	assert_int_equal(count_of(&u, COUNTER_TIME_JUMPS), 1);
+	assert_int_equal(count_of(&u, COUNTER_LOST), 0);
+	assert_int_equal(spurts(&u), 2);
+	assert_int_equal(u.frame[20].f.flags, IPC_FRAME_SPURT);
+	for (k = 0; k < 40; k++)
+		assert_in_range((uint64_t)u.frame[k].f.sent_ns, AT(k) - 2, AT(k) + 2);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
+/* Two of another numbering with one of ours between are two strays. */
+static void strays_are_not_in_a_row(void **state)
+{
+	struct voice v;
+	struct unpack u;
+	int k;
+
+	(void)state;
+	voice_make(&v, 40, STEP, 1, false);
+	unpack_begin(&u, WINDOW, 1);
+	for (k = 0; k < 40; k++) {
+		if (k % 10 == 5)
+			unpack_rtp(&u, CONN, AT(k), SSRC_A, (uint16_t)(40000 + k / 10), 1,
+				v.packet[0], (size_t)v.len[0]);
+		voice_send(&u, &v, k, AT(k), 5, 77);
+	}
+	unpack_end(&u);
+	expect_all(&u, &v, 40, 5, 77);
+	assert_int_equal(count_of(&u, COUNTER_RESTARTED), 4);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
+/* What is known of the last few hundred numbers is not mistaken for those a ring earlier. */
+static void late_is_not_duplicate_on_the_second_lap(void **state)
+{
+	struct voice v;
+	struct unpack u;
+	int k;
+
+	(void)state;
+	voice_make(&v, 620, STEP, 1, false);
+	unpack_begin(&u, WINDOW, 1);
+	for (k = 0; k < 620; k++) {
+		if (k != 580)
+			voice_send(&u, &v, k, AT(k), 5, 77);
+		if (k == 600)
+			voice_send(&u, &v, 580, AT(k), 5, 77);
+		if (k == 601)
+			voice_send(&u, &v, 579, AT(k), 5, 77);
+	}
+	unpack_end(&u);
+	assert_int_equal(count_of(&u, COUNTER_LATE), 1);
+	assert_int_equal(count_of(&u, COUNTER_DUPLICATE), 1);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
 /* A gap whose far side runs out of the ring before its time is up. */
 static void a_window_too_long_for_the_ring(void **state)
 {
@@ -654,6 +795,48 @@ static void padding_is_neither_sound_nor_loss(void **state)
 			plain_expect(&p, &u.frame[g], v.packet[k], v.len[k]);
 	}
 	plain_free(&p);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
+/* The last thing that came was padding behind a gap: the gap is counted all the same. */
+static void a_gap_before_padding_at_the_end(void **state)
+{
+	struct voice v;
+	struct unpack u;
+	int k;
+
+	(void)state;
+	voice_make(&v, 10, STEP, 1, false);
+	unpack_begin(&u, WINDOW, 1);
+	for (k = 0; k < 10; k++)
+		voice_send(&u, &v, k, AT(k), 5, 77);
+	unpack_rtp(&u, CONN, AT(11), SSRC_A, 5 + 12, 77 + 12 * STEP, NULL, 0);
+	unpack_end(&u);
+	assert_int_equal(count_of(&u, COUNTER_LOST), 2);
+	assert_int_equal(count_of(&u, COUNTER_SKIPPED), 2);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
+/* A loss where timestamps jump says nothing about how much sound is missing. */
+static void a_loss_at_a_jump_is_left_silent(void **state)
+{
+	struct voice v;
+	struct unpack u;
+	int k;
+
+	(void)state;
+	voice_make(&v, 40, STEP, 1, false);
+	unpack_begin(&u, WINDOW, 1);
+	for (k = 0; k < 40; k++) {
+		if (k != 20)
+			voice_send(&u, &v, k, AT(k), 5, 77 + (k > 20 ? 10 * 48000 : 0));
+	}
+	unpack_end(&u);
+	assert_int_equal(u.frames, 39);
+	assert_int_equal(count_of(&u, COUNTER_TIME_JUMPS), 1);
+	assert_int_equal(count_of(&u, COUNTER_SKIPPED), 1);
 	unpack_free(&u);
 	voice_free(&v);
 }
@@ -1097,14 +1280,21 @@ int main(void)
 		cmocka_unit_test(the_first_spurt_starts_with_its_lowest_number),
 		cmocka_unit_test(the_start_is_held_and_not_longer),
 		cmocka_unit_test(losses_are_recovered_concealed_and_counted),
+		cmocka_unit_test(nothing_is_recovered_after_celt),
 		cmocka_unit_test(concealment_of_every_duration),
+		cmocka_unit_test(concealment_fits_the_gap),
 		cmocka_unit_test(a_pause_is_not_a_loss),
 		cmocka_unit_test(a_loss_around_a_pause),
 		cmocka_unit_test(an_outage_of_thousands),
 		cmocka_unit_test(a_new_numbering_restarts_the_stream),
+		cmocka_unit_test(strays_are_not_in_a_row),
+		cmocka_unit_test(a_new_numbering_with_new_timestamps),
 		cmocka_unit_test(a_window_too_long_for_the_ring),
+		cmocka_unit_test(late_is_not_duplicate_on_the_second_lap),
 		cmocka_unit_test(padding_is_neither_sound_nor_loss),
+		cmocka_unit_test(a_gap_before_padding_at_the_end),
 		cmocka_unit_test(nonsense_jumps_of_timestamps),
+		cmocka_unit_test(a_loss_at_a_jump_is_left_silent),
 		cmocka_unit_test(endless_jumps),
 		cmocka_unit_test(timestamps_that_do_not_know_of_the_pause),
 		cmocka_unit_test(a_run_of_silence_ends_a_spurt),

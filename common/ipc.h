@@ -94,7 +94,7 @@ struct ipc_frame {
 	uint8_t kind;     /* enum ipc_frame_kind */
 	uint8_t channels; /* 1 or 2 */
 	uint8_t flags;    /* IPC_FRAME_* */
-	uint8_t zero[5];
+	uint8_t zero[9];
 };
 enum ipc_frame_kind {
 	IPC_FRAME_DECODED,   /* from its own packet */
@@ -173,6 +173,8 @@ _Static_assert(sizeof(struct ipc_hdr) == 16, "ipc_hdr has padding");
 _Static_assert(sizeof(struct ipc_conn_open) == 24, "ipc_conn_open has padding");
 _Static_assert(sizeof(struct ipc_key) == 40, "ipc_key has padding");
 _Static_assert(sizeof(struct ipc_frame) == 48, "ipc_frame has padding");
+_Static_assert(offsetof(struct ipc_frame, zero) + 9 == sizeof(struct ipc_frame),
+	"ipc_frame has padding at its end");
 _Static_assert(sizeof(struct ipc_rtcp) == 24, "ipc_rtcp has padding");
 _Static_assert(sizeof(struct ipc_counters) == 16 + 8 * COUNTER_COUNT, "ipc_counters has padding");
 

@@ -91,6 +91,7 @@ static inline void unpack_frame(struct unpack *u, const struct ipc_msg *m)
 	assert_int_equal(m->data_len, (size_t)g->f.samples * g->f.channels * 2);
 	assert_true(g->f.samples > 0 && g->f.samples <= 5760);
 	assert_true(g->f.kind < IPC_FRAME_KINDS);
+	assert_memory_equal(g->f.zero, (uint8_t[sizeof(g->f.zero)]){ 0 }, sizeof(g->f.zero));
 	g->pcm = malloc(m->data_len);
 	memcpy(g->pcm, m->data, m->data_len);
 	u->frames++;

@@ -51,7 +51,8 @@ struct lane {
 	struct ipc_queue queue;
 	struct lane_conn *conns;
 	uint64_t last_packet_ns;
-	bool congested, ending;
+	bool congested; /* and somebody waits for conf.drained */
+	bool ending;
 
 	uv_async_t *down;    /* the lane thread found the worker gone */
 	uv_poll_t *writable; /* the request pipe has room again */
@@ -410,17 +411,16 @@ void lane_flush(struct lane *l)
 		/* An error means that the worker is gone; the lane thread will find out, too. */
 		uv_poll_stop(l->writable);
 	}
-	if (l->congested && !lane_congested(l)) {
+	if (l->congested && l->queue.len <= QUEUE_CONGESTED) {
 		l->congested = false;
 		l->conf.drained(l->conf.user);
-	} else if (lane_congested(l)) {
-		l->congested = true;
 	}
 }
 
-bool lane_congested(const struct lane *l)
+bool lane_congested(struct lane *l)
 {
-	return l->queue.len > QUEUE_CONGESTED;
+	l->congested = l->queue.len > QUEUE_CONGESTED;
+	return l->congested;
 }
 
 /* ---- the lane ---- */

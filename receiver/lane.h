@@ -66,8 +66,8 @@ void lane_control(struct lane *l, uint64_t conn, struct lane_control *c);
 
 /* Writes what the pipe takes. The loop's driver calls it once a turn for every lane. */
 void lane_flush(struct lane *l);
-/* True while more waits than a back-pressured source should add to. */
-bool lane_congested(const struct lane *l);
+/* True while more waits than a back-pressured source should add to; conf.drained follows then. */
+bool lane_congested(struct lane *l);
 /* To be called about twice a second: watches over the worker. */
 void lane_watch(struct lane *l, uint64_t now_ns);
 

@@ -23,8 +23,12 @@ struct ws_message {
 
 struct ws {
 	struct ws_conf conf;
+	struct ws_context *ctx;
 	struct lws *wsi;
-	bool opening;  /* inside ws_open() */
+	struct ws *next_doomed;
+	bool opening;     /* inside ws_open() */
+	bool established; /* there is a peer to send a close frame to */
+	bool doomed;
 	bool detached; /* the caller has called ws_close(): no callbacks any more */
 	uint16_t close_code, peer_code;
 	char refused[160]; /* why the certificate was refused; "" when it was not */
@@ -35,7 +39,53 @@ struct ws {
 
 struct ws_context {
 	struct lws_context *lws;
+	uv_loop_t *loop;
+	uv_timer_t *doom;
+	struct ws *doomed;
 };
+
+/* ---- closing ---- */
+
+/*
+ * Closes what is to be closed, outside of the library's callbacks: the usual way, a reason and then
+ * -1 from a callback, loses the close frame in libwebsockets 4.1 on libuv.
+ */
+static void doom_run(struct ws_context *ctx)
+{
+	struct ws *w;
+
+	while ((w = ctx->doomed) != NULL) {
+		ctx->doomed = w->next_doomed;
+		if (w->established && w->close_code != 0)
+			lws_close_reason(w->wsi, w->close_code, NULL, 0);
+		lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+	}
+}
+
+static void on_doom(uv_timer_t *timer)
+{
+	doom_run(timer->data);
+}
+
+static void doom(struct ws *w)
+{
+	if (w->doomed)
+		return;
+	w->doomed = true;
+	w->next_doomed = w->ctx->doomed;
+	w->ctx->doomed = w;
+	uv_timer_start(w->ctx->doom, on_doom, 0, 0);
+}
+
+static void doom_forget(struct ws *w)
+{
+	struct ws **at;
+
+	for (at = &w->ctx->doomed; *at != NULL && *at != w; at = &(*at)->next_doomed)
+		;
+	if (*at == w)
+		*at = w->next_doomed;
+}
 
 static void ws_free(struct ws *w)
 {
@@ -110,11 +160,9 @@ static int on_writeable(struct ws *w, struct lws *wsi)
 	int n;
 
 	if (m == NULL) {
-		if (!w->detached)
-			return 0;
-		if (w->close_code != 0)
-			lws_close_reason(wsi, w->close_code, NULL, 0);
-		return -1;
+		if (w->detached)
+			doom(w);
+		return 0;
 	}
 	n = lws_write(
 		wsi, m->bytes + LWS_PRE, m->len, m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
@@ -135,6 +183,7 @@ static void on_gone(struct ws *w, const char *reason)
 	bool fatal = w->refused[0] != '\0';
 
 	w->wsi = NULL;
+	doom_forget(w);
 	if (w->opening)
 		return; /* ws_open() reports it */
 	if (!w->detached)
@@ -167,9 +216,9 @@ static int on_event(
 		verify_certificate(w, session); /* here the store comes in its place */
 		return 0;
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
-		if (w->detached)
-			return -1;
-		w->conf.opened(w->conf.user);
+		w->established = true;
+		if (!w->detached)
+			w->conf.opened(w->conf.user);
 		return 0;
 	case LWS_CALLBACK_CLIENT_RECEIVE:
 		return w->detached ? 0 : on_receive(w, wsi, in, len);
@@ -222,24 +271,41 @@ int ws_context_new(
 			return TD_ERR_USAGE;
 		}
 	}
-	if ((ctx = calloc(1, sizeof(*ctx))) == NULL)
+	ctx = calloc(1, sizeof(*ctx));
+	if (ctx == NULL || (ctx->doom = malloc(sizeof(*ctx->doom))) == NULL) {
+		free(ctx);
 		return TD_ERR_NOMEM;
+	}
 	lws_set_log_level(0, NULL);
 	if ((ctx->lws = lws_create_context(&info)) == NULL) {
+		free(ctx->doom);
 		free(ctx);
 		snprintf(
 			err, err_len, "libwebsockets could not start (is its libuv plugin there?)");
 		return TD_ERR_SYS;
 	}
+	ctx->loop = loop;
+	uv_timer_init(loop, ctx->doom);
+	ctx->doom->data = ctx;
 	*ret = ctx;
 	return TD_OK;
+}
+
+static void handle_freed(uv_handle_t *handle)
+{
+	free(handle);
 }
 
 void ws_context_free(struct ws_context *ctx)
 {
 	if (ctx == NULL)
 		return;
+	doom_run(ctx);
+	/* With a loop of ours the library frees itself when it is told a second time. */
 	lws_context_destroy(ctx->lws);
+	uv_run(ctx->loop, UV_RUN_NOWAIT);
+	lws_context_destroy(ctx->lws);
+	uv_close((uv_handle_t *)ctx->doom, handle_freed);
 	free(ctx);
 }
 
@@ -258,6 +324,7 @@ int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
 	if (w == NULL)
 		return TD_ERR_NOMEM;
 	w->conf = *conf;
+	w->ctx = ctx;
 	w->out_end = &w->out;
 	w->opening = true;
 	w->wsi = lws_client_connect_via_info(&info);
@@ -292,8 +359,8 @@ void ws_close(struct ws *w, uint16_t code)
 		return;
 	w->detached = true;
 	w->close_code = code;
-	if (code == 0)
-		lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	if (code == 0 || !w->established || w->out == NULL)
+		doom(w);
 	else
-		lws_callback_on_writable(w->wsi);
+		lws_callback_on_writable(w->wsi); /* what is queued goes first */
 }

@@ -18,7 +18,7 @@ struct ws;
  * read as certificates (reason in err); TD_ERR_SYS. */
 int ws_context_new(
 	struct ws_context **ret, uv_loop_t *loop, const char *ca_file, char *err, size_t err_len);
-/* Ends every connection. The loop has to run on until its handles are closed. */
+/* Ends every connection; turns the loop once, and it has to run on until handles are closed. */
 void ws_context_free(struct ws_context *ctx);
 
 struct ws_conf {

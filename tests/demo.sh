@@ -14,7 +14,7 @@ cleanup() {
 trap cleanup EXIT INT TERM
 
 echo "A loopback voice server, three speakers talking over each other for $seconds seconds:"
-"$build/tests/voiceserver" --tls --speakers 3 --seconds $seconds --loss 0.02 --seed 7 \
+"$build/tests/voiceserver" --tls --speakers 3 --seconds $seconds --loss 2 --seed 7 \
 	--ca-out "$dir/ca.pem" --join-out "$dir/join.json" >"$dir/server.log" 2>&1 &
 server=$!
 tries=0

@@ -9,7 +9,7 @@
 #include "unpacker/dave_stage.h"
 
 #define IDLE_NS (200 * TD_MS_NS)       /* this long without a packet ends a talk spurt */
-#define SPURT_HOLD_NS (60 * TD_MS_NS)  /* how long its start waits at most */
+#define SPURT_HOLD_NS (100 * TD_MS_NS) /* how long its start waits at most */
 #define SPURT_JUMP_NS (100 * TD_MS_NS) /* a spurt this far from its clock is placed anew */
 #define PACKET_JUMP_NS (1 * TD_SEC_NS) /* so is a packet this far from the one before */
 enum { SILENCE_RUN = 3 };              /* senders put five; two may be lost */
@@ -116,12 +116,13 @@ static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 	bool first = s->prev_seq == INT64_MIN && s->last_sound_ns == 0;
 	bool idle = first || p->arrival_ns - s->last_sound_ns > IDLE_NS;
 	bool after_silence = s->silence_run >= SILENCE_RUN && !silence;
+	bool ahead = p->seq > s->prev_seq; /* one that was overtaken begins nothing */
 	uint32_t before = s->spurt;
 
-	if (!reorder_holds(&s->reorder, now_ns) && (idle || after_silence)) {
+	if (ahead && !reorder_holds(&s->reorder, now_ns) && (idle || after_silence)) {
 		begin_spurt(s, now_ns);
 		s->quiet_spurt = idle ? 0 : s->spurt;
-	} else if (!first && p->seq > s->prev_seq &&
+	} else if (!first && ahead &&
 		disagreement(p->ts, p->arrival_ns, s->prev_ts, s->prev_arrival_ns) >
 			PACKET_JUMP_NS) {
 		settle_spurt(s);
@@ -134,7 +135,7 @@ static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 
 	s->silence_run = silence ? s->silence_run + 1 : 0;
 	s->last_sound_ns = p->arrival_ns;
-	if (p->seq > s->prev_seq) {
+	if (ahead) {
 		s->prev_seq = p->seq;
 		s->prev_ts = p->ts;
 		s->prev_arrival_ns = p->arrival_ns;

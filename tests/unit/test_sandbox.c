@@ -140,7 +140,7 @@ static void call_random(void)
 
 static void call_dup(void)
 {
-	(void)dup(IPC_FD_REPLY);
+	(void)!dup(IPC_FD_REPLY);
 }
 
 static const struct {

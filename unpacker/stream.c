@@ -113,10 +113,10 @@ static void feed_clock(struct stream *s, const struct packet *p, bool begins, ui
 static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 {
 	bool silence = opus_packet_is_silence(p->data, p->len);
-	bool first = s->prev_seq == INT64_MIN && s->last_sound_ns == 0;
-	bool idle = first || p->arrival_ns - s->last_sound_ns > IDLE_NS;
+	bool first = s->prev_seq == INT64_MIN && s->prev_arrival_ns == 0;
+	bool idle = first || p->arrival_ns - s->prev_arrival_ns > IDLE_NS;
 	bool after_silence = s->silence_run >= SILENCE_RUN && !silence;
-	bool ahead = p->seq > s->prev_seq; /* one that was overtaken begins nothing */
+	bool ahead = p->seq > s->prev_seq; /* one that was overtaken begins and ends nothing */
 	uint32_t before = s->spurt;
 
 	if (ahead && !reorder_holds(&s->reorder, now_ns) && (idle || after_silence)) {
@@ -133,9 +133,8 @@ static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 	if (p->spurt == s->spurt)
 		feed_clock(s, p, s->spurt != before, now_ns);
 
-	s->silence_run = silence ? s->silence_run + 1 : 0;
-	s->last_sound_ns = p->arrival_ns;
 	if (ahead) {
+		s->silence_run = silence ? s->silence_run + 1 : 0;
 		s->prev_seq = p->seq;
 		s->prev_ts = p->ts;
 		s->prev_arrival_ns = p->arrival_ns;

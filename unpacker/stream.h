@@ -46,12 +46,11 @@ struct stream {
 
 	/* As packets arrive. */
 	struct reorder reorder;
-	struct packet *stray;   /* far out of sequence; the next one tells what it was */
-	uint32_t spurt;         /* number of the latest talk spurt; 0: none yet */
-	uint32_t quiet_spurt;   /* one that follows silence frames without a pause; 0: none */
-	uint32_t silence_run;   /* silence frames in a row */
-	uint64_t last_sound_ns; /* arrival of the latest packet that was not padding */
-	int64_t prev_seq;       /* the highest one that was not padding, and its times: */
+	struct packet *stray; /* far out of sequence; the next one tells what it was */
+	uint32_t spurt;       /* number of the latest talk spurt; 0: none yet */
+	uint32_t quiet_spurt; /* one that follows silence frames without a pause; 0: none */
+	uint32_t silence_run; /* silence frames in a row */
+	int64_t prev_seq;     /* the highest one that was not padding, and its times: */
 	uint32_t prev_ts;
 	uint64_t prev_arrival_ns;
 

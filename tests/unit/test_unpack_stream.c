@@ -272,17 +272,17 @@ static void the_start_is_held_and_not_longer(void **state)
 
 	(void)state;
 	voice_make(&v, 10, STEP, 1, false);
-	unpack_begin(&u, 200 * MS, 1); /* the hold has a bound of its own: 60 ms */
+	unpack_begin(&u, 200 * MS, 1); /* the hold has a bound of its own: 100 ms */
 	voice_send(&u, &v, 1, T0, 100, 5);
-	unpack_tick(&u, T0 + 60 * MS - 1);
+	unpack_tick(&u, T0 + 100 * MS - 1);
 	unpack_run(&u);
 	assert_int_equal(u.frames, 0);
-	unpack_tick(&u, T0 + 60 * MS);
+	unpack_tick(&u, T0 + 100 * MS);
 	unpack_run(&u);
 	assert_int_equal(u.frames, 1);
-	voice_send(&u, &v, 0, T0 + 61 * MS, 100, 5);
+	voice_send(&u, &v, 0, T0 + 101 * MS, 100, 5);
 	/* In sequence now: at once. */
-	voice_send(&u, &v, 2, T0 + 62 * MS, 100, 5);
+	voice_send(&u, &v, 2, T0 + 102 * MS, 100, 5);
 	unpack_run(&u);
 	assert_int_equal(u.frames, 2);
 	unpack_end(&u);
@@ -994,6 +994,54 @@ static void a_run_of_silence_ends_a_spurt(void **state)
 	}
 }
 
+/* A packet that was overtaken begins no spurt and does not hide that one begins. */
+static void the_overtaken_begin_nothing(void **state)
+{
+	struct voice v;
+	struct unpack u;
+	uint64_t late;
+	int k;
+
+	(void)state;
+	voice_make(&v, 40, STEP, 1, false);
+	unpack_begin(&u, 400 * MS, 1);
+	for (k = 0; k < 10; k++)
+		voice_send(&u, &v, k, AT(k), 5, 77);
+	/* A word's last packet behind the silence that follows it: plays at once, with it. */
+	for (k = 11; k < 14; k++)
+		unpack_rtp(&u, CONN, AT(k), SSRC_A, (uint16_t)(5 + k), 77 + (uint32_t)k * STEP,
+			silence, sizeof(silence));
+	voice_send(&u, &v, 10, AT(13), 5, 77);
+	unpack_run(&u);
+	assert_int_equal(u.frames, 14);
+	/* The run of silence is over all the same: the next word is held. */
+	voice_send(&u, &v, 14, AT(14), 5, 77);
+	unpack_run(&u);
+	assert_int_equal(u.frames, 14);
+	for (k = 15; k < 20; k++)
+		voice_send(&u, &v, k, AT(k), 5, 77);
+	voice_send(&u, &v, 21, AT(21), 5, 77);
+	/* In a pause: 20 and 21 play at once, and the pause is still one. */
+	late = AT(21) + 250 * MS;
+	voice_send(&u, &v, 20, late, 5, 77);
+	unpack_run(&u);
+	assert_int_equal(u.frames, 22);
+	voice_send(&u, &v, 22, late + 10 * MS, 5, 77 + 240 * 48);
+	unpack_run(&u);
+	assert_int_equal(u.frames, 22);
+	unpack_tick(&u, late + 110 * MS);
+	unpack_run(&u);
+	assert_int_equal(u.frames, 23);
+	assert_int_equal(u.frame[22].f.flags, IPC_FRAME_SPURT);
+	assert_int_equal(spurts(&u), 2);
+	unpack_end(&u);
+	assert_int_equal(count_of(&u, COUNTER_LOST), 0);
+	assert_int_equal(count_of(&u, COUNTER_REORDERED), 2);
+	assert_int_equal(count_of(&u, COUNTER_TIME_JUMPS), 0);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
 /* A late first packet does not move a spurt: its quickest one places it. */
 static void jitter_does_not_shift_a_spurt(void **state)
 {
@@ -1298,6 +1346,7 @@ int main(void)
 		cmocka_unit_test(endless_jumps),
 		cmocka_unit_test(timestamps_that_do_not_know_of_the_pause),
 		cmocka_unit_test(a_run_of_silence_ends_a_spurt),
+		cmocka_unit_test(the_overtaken_begin_nothing),
 		cmocka_unit_test(jitter_does_not_shift_a_spurt),
 		cmocka_unit_test(a_stall_is_no_jump),
 		cmocka_unit_test(mono_and_stereo_change_within_a_stream),

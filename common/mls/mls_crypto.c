@@ -22,13 +22,20 @@ void mls_hash(uint8_t out[static MLS_HASH_LEN], const struct mls_span *parts, si
 	crypto_hash_sha256_final(&st, out);
 }
 
+static void hmac_init(crypto_auth_hmacsha256_state *st, struct mls_span key)
+{
+	static const uint8_t empty[1]; /* libsodium takes no NULL for a key of no bytes */
+
+	crypto_auth_hmacsha256_init(st, key.len > 0 ? key.p : empty, key.len);
+}
+
 void mls_hmac(uint8_t out[static MLS_HASH_LEN], struct mls_span key, const struct mls_span *parts,
 	size_t n)
 {
 	crypto_auth_hmacsha256_state st;
 	size_t i;
 
-	crypto_auth_hmacsha256_init(&st, key.p, key.len);
+	hmac_init(&st, key);
 	for (i = 0; i < n; i++)
 		crypto_auth_hmacsha256_update(&st, parts[i].p, parts[i].len);
 	crypto_auth_hmacsha256_final(&st, out);
@@ -57,7 +64,7 @@ void mls_expand(
 
 	assert(len <= 255 * MLS_HASH_LEN);
 	for (; len > 0; len -= take, out += take) {
-		crypto_auth_hmacsha256_init(&st, prk.p, prk.len);
+		hmac_init(&st, prk);
 		if (counter > 0)
 			crypto_auth_hmacsha256_update(&st, block, sizeof(block));
 		for (i = 0; i < n; i++)

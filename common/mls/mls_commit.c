@@ -129,7 +129,7 @@ int mls_group_advance(const struct mls_group *g, struct mls_group *next,
 
 /* The proposals a commit names, out of the store or its own bytes, each allowed once. */
 static int collect(struct mls_ctx *cx, const struct mls_group *g,
-	const struct mls_commit_view *commit, struct mls_change *c)
+	const struct mls_commit_view *commit, unsigned flags, struct mls_change *c)
 {
 	struct mls_proposal_or_ref p;
 	bool *used = NULL;
@@ -149,7 +149,9 @@ static int collect(struct mls_ctx *cx, const struct mls_group *g,
 	rd_init(&rd, commit->proposals.p, commit->proposals.len);
 	while (r == TD_OK && mls_proposal_or_ref_next(&rd, &p)) {
 		if (!p.by_ref) {
-			r = mls_proposal_check(cx, g, &p.proposal);
+			r = (flags & MLS_PROCESS_REFERENCES_ONLY) != 0
+				? mls_fail(cx, TD_ERR_MALFORMED, "commit: a proposal by value")
+				: mls_proposal_check(cx, g, &p.proposal);
 			c->list[c->n++] = p.proposal;
 			continue;
 		}
@@ -271,7 +273,7 @@ int mls_group_process(struct mls_ctx *cx, const struct mls_group *g, struct mls_
 
 	if ((r = mls_public_message_parse(cx, message, &m)) < 0 ||
 		(r = authenticate(cx, g, &m)) < 0 ||
-		(r = collect(cx, g, &m.content.commit, &change)) < 0)
+		(r = collect(cx, g, &m.content.commit, flags, &change)) < 0)
 		goto out;
 	info.committer = m.content.sender;
 	info.has_path = m.content.commit.has_path;

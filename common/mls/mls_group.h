@@ -149,6 +149,8 @@ enum mls_process_flags {
 	/* Lets a path change its sender's identity or signature key: the RFC leaves that to the
 	 * application, no DAVE client does it. */
 	MLS_PROCESS_ALLOW_NEW_CREDENTIAL = 1,
+	/* Refuses proposals by value, as DAVE does: all of them come from the external sender. */
+	MLS_PROCESS_REFERENCES_ONLY = 2,
 };
 
 /*

@@ -91,6 +91,10 @@ $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 $(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(LIBS)
 	$(call link,$(FOLDERS))
 
+# This one makes allocations fail.
+$(BUILD)/tests/test_mls_nomem: ALL_LDFLAGS += \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=sodium_malloc
+
 # Published test vectors: one program, given the folder with the files.
 $(BUILD)/tests/mls_vectors: $(call obj,$(wildcard tests/vectors/mls_*.c)) $(BUILD)/libcommon.a
 	$(call link,common vectors)

@@ -29,7 +29,7 @@ struct mls_ctx {
 /* Notes the reason and returns r, for `return mls_fail(cx, TD_ERR_AUTH, "...")`. */
 static inline int mls_fail(struct mls_ctx *cx, int r, const char *why)
 {
-	cx->why = why;
+	cx->why = r == TD_ERR_NOMEM ? "out of memory" : why;
 	return r;
 }
 

@@ -16,6 +16,15 @@
 /* Failures are marked and dropped from libcrypto's error queue: it belongs to the whole thread,
  * and a leftover entry would look like a failure of the TLS connection next to us. */
 
+/* What a failed call says of its input: nothing, if it was memory that was short. */
+static int verdict(int of_input)
+{
+	bool short_of_memory = ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE ||
+		ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
+
+	return short_of_memory ? TD_ERR_NOMEM : of_input;
+}
+
 int mls_p256_public(uint8_t pub[static MLS_PUB_LEN], const uint8_t priv[static MLS_PRIV_LEN])
 {
 	int r = TD_ERR_NOMEM;
@@ -56,7 +65,7 @@ static int key_from(EVP_PKEY **ret, int selection, OSSL_PARAM *params)
 		EVP_PKEY_fromdata_init(c) != 1)
 		goto out;
 	if (EVP_PKEY_fromdata(c, &key, selection, params) != 1) {
-		r = TD_ERR_MALFORMED;
+		r = verdict(TD_ERR_MALFORMED);
 		goto out;
 	}
 	*ret = key;
@@ -192,7 +201,8 @@ int mls_sign_with_label(uint8_t sig[static MLS_SIG_MAX], size_t *len,
 	for (i = 0; i < n; i++)
 		if (parts[i].len > 0 && EVP_DigestSignUpdate(md, parts[i].p, parts[i].len) != 1)
 			goto out;
-	if (EVP_DigestSignFinal(md, sig, &got) != 1)
+	/* Short of memory, OpenSSL 3.0 can report success and a length of -1. */
+	if (EVP_DigestSignFinal(md, sig, &got) != 1 || got > MLS_SIG_MAX)
 		goto out;
 	*len = got;
 	r = TD_OK;
@@ -224,7 +234,7 @@ int mls_verify_with_label(struct mls_span pub, const char *label, const struct m
 	for (i = 0; i < n; i++)
 		if (parts[i].len > 0 && EVP_DigestVerifyUpdate(md, parts[i].p, parts[i].len) != 1)
 			goto out;
-	r = EVP_DigestVerifyFinal(md, sig.p, sig.len) == 1 ? TD_OK : TD_ERR_AUTH;
+	r = EVP_DigestVerifyFinal(md, sig.p, sig.len) == 1 ? TD_OK : verdict(TD_ERR_AUTH);
 out:
 	EVP_MD_CTX_free(md);
 	EVP_PKEY_free(key);

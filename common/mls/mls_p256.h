@@ -11,7 +11,8 @@
 /*
  * P-256 keys, ECDH and labelled ECDSA signatures of cipher suite 2 (RFC 9420 section 5.1.2), on
  * libcrypto. Private keys are 32-byte big-endian scalars, public keys 65 bytes 04 x y, signatures
- * DER. Any thread. Every function may also return TD_ERR_NOMEM when libcrypto fails.
+ * DER. Any thread. Every function may also return TD_ERR_NOMEM when libcrypto fails; where
+ * it fails without saying that memory was short, the input gets the blame.
  */
 enum { MLS_PRIV_LEN = 32, MLS_PUB_LEN = 65, MLS_SIG_MAX = 72 };
 

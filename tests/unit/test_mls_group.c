@@ -165,6 +165,33 @@ static void welcome_with_path_secret(void **state)
 	sim_free(&s);
 }
 
+/* Leaves that a commit adds get their secret in the Welcome and no ciphertext in the path. */
+static void newcomers_get_no_ciphertext(void **state)
+{
+	static const uint32_t want[] = { 1, 0 }; /* for leaf 0; for the other half, all new */
+	struct mls_public_message m;
+	struct mls_path_node node;
+	struct mls_own_commit *c;
+	struct sim s;
+	struct rd r;
+	size_t i;
+
+	(void)state;
+	sim_init(&s, 30);
+	sim_grow(&s, 1);
+	sim_propose_add(&s, sim_add_member(&s));
+	sim_propose_add(&s, sim_add_member(&s));
+	c = sim_make_commit(&s, 1, MLS_COMMIT_FORCE_PATH);
+	assert_int_equal(
+		mls_public_message_parse(&s.cx, mls_span(c->message, c->message_len), &m), 0);
+	rd_init(&r, m.content.commit.path.nodes.p, m.content.commit.path.nodes.len);
+	for (i = 0; mls_path_node_next(&r, &node); i++)
+		assert_int_equal(node.n_ciphertexts, want[i]);
+	assert_int_equal(i, 2);
+	sim_announce(&s, 1, c);
+	sim_free(&s);
+}
+
 /* Newcomers are unmerged below nodes whose keys they never got: they open with their leaf's. */
 static void unmerged_leaves(void **state)
 {
@@ -365,6 +392,7 @@ int main(void)
 		cmocka_unit_test(blank_leaf_is_taken_again),
 		cmocka_unit_test(commit_race),
 		cmocka_unit_test(welcome_with_path_secret),
+		cmocka_unit_test(newcomers_get_no_ciphertext),
 		cmocka_unit_test(unmerged_leaves),
 		cmocka_unit_test(alone_again),
 		cmocka_unit_test(members_may_propose),

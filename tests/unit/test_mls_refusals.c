@@ -76,8 +76,10 @@ static void proposal_sender_and_epoch(void **state)
 	sim_grow(&s, 2);
 	sim_external_proposal(&s, &b, mls_span(remove, sizeof(remove)), 0, 0);
 	assert_int_equal(sim_store(&s, s.m[0].group, &b), TD_ERR_STATE);
+	assert_string_equal(s.cx.why, "proposal: of another group or epoch");
 	sim_external_proposal(&s, &b, mls_span(remove, sizeof(remove)), 2, 0);
 	assert_int_equal(sim_store(&s, s.m[0].group, &b), TD_ERR_STATE);
+	assert_string_equal(s.cx.why, "proposal: of another group or epoch");
 	sim_external_proposal(&s, &b, mls_span(remove, sizeof(remove)), 1, 1);
 	assert_int_equal(sim_store(&s, s.m[0].group, &b), TD_ERR_MALFORMED);
 	assert_string_equal(s.cx.why, "proposal: no such external sender");
@@ -294,6 +296,7 @@ static void commit_proposals(void **state)
 	assert_int_equal(process_forged(&s, 1, 0, refs(&s, 1, list, 1), no_path), TD_ERR_AUTH);
 	assert_string_equal(s.cx.why, "commit: confirmation tag does not verify");
 	assert_int_equal(process_forged(&s, 1, 0, refs(&s, 1, list, 2), no_path), TD_ERR_DUPLICATE);
+	assert_string_equal(s.cx.why, "commit: the same reference twice");
 	refs(&s, 1, list, 1);
 	list[7] ^= 1;
 	assert_int_equal(process_forged(&s, 1, 0, mls_span(list, 34), no_path), TD_ERR_NOKEY);
@@ -444,6 +447,26 @@ static void commit_bytes(void **state)
 		assert_int_equal(process(&s, 0, sim_span(&b)), TD_ERR_STATE); /* once more */
 		sim_free(&s);
 	}
+}
+
+/* Signed by another member, and tagged so that all can see a member did it. */
+static void commit_of_an_impostor(void **state)
+{
+	uint8_t own[MLS_PRIV_LEN];
+	uint8_t list[1024];
+	struct sim s;
+
+	(void)state;
+	sim_init(&s, 34);
+	sim_grow(&s, 2);
+	sim_propose_add(&s, sim_add_member(&s));
+	memcpy(own, s.m[1].signature, sizeof(own));
+	memcpy(s.m[1].signature, s.m[2].signature, sizeof(own));
+	assert_int_equal(
+		process_forged(&s, 1, 0, refs(&s, 1, list, 1), mls_span(NULL, 0)), TD_ERR_AUTH);
+	assert_string_equal(s.cx.why, "commit: signature does not verify");
+	memcpy(s.m[1].signature, own, sizeof(own));
+	sim_free(&s);
 }
 
 /* Signed and tagged anew by its sender, so that what is behind these is reached. */
@@ -684,6 +707,137 @@ static void welcome_bytes(void **state)
 	sim_free(&s);
 }
 
+static void welcome_secrets(void **state)
+{
+	struct mls_welcome_view view;
+	struct mls_own_commit *c;
+	struct sim_bytes b;
+	struct sim s;
+	struct rd r;
+	struct wr w;
+	size_t late;
+
+	(void)state;
+	sim_init(&s, 42);
+	late = sim_add_member(&s);
+	sim_propose_add(&s, late);
+	c = sim_make_commit(&s, 0, 0);
+	rd_init(&r, c->welcome, c->welcome_len);
+	mls_welcome_read(&r, &view);
+	assert_true(rd_done(&r));
+
+	wr_init(&w, b.b, sizeof(b.b)); /* ours twice */
+	wr_u16(&w, MLS_SUITE);
+	mls_wr_varint(&w, 2 * view.secrets.len);
+	mls_wr_span(&w, view.secrets);
+	mls_wr_span(&w, view.secrets);
+	mls_wr_vec(&w, view.encrypted_group_info);
+	assert_int_equal(join(&s, late, mls_span(b.b, w.len)), TD_ERR_DUPLICATE);
+
+	view.suite = 3;
+	wr_init(&w, b.b, sizeof(b.b));
+	mls_welcome_write(&w, &view);
+	assert_int_equal(join(&s, late, mls_span(b.b, w.len)), TD_ERR_UNSUPPORTED);
+	assert_string_equal(s.cx.why, "welcome: other suite");
+	mls_own_commit_free(c);
+	sim_free(&s);
+}
+
+/* A Welcome of our own making: these group secrets, and this GroupInfo. */
+static int join_made(struct sim *s, size_t who, struct mls_span psks, struct mls_span info,
+	const struct mls_epoch *e)
+{
+	struct mls_group_secrets secrets = {
+		.joiner_secret = mls_span(e->joiner, MLS_HASH_LEN),
+		.psks = psks,
+	};
+	const struct mls_own_package *own = s->m[who].package;
+	uint8_t nonce[MLS_AEAD_NONCE_LEN];
+	uint8_t key[MLS_AEAD_KEY_LEN];
+	uint8_t kem_output[MLS_PUB_LEN];
+	struct sim_bytes welcome;
+	uint8_t sealed_secrets[256];
+	uint8_t sealed[1024];
+	uint8_t plain[200];
+	size_t mark;
+	struct wr p;
+	struct wr w;
+
+	mls_welcome_key(e, key, nonce);
+	assert_int_equal(mls_aead_seal(sealed, key, nonce, info), 0);
+	wr_init(&p, plain, sizeof(plain));
+	mls_group_secrets_write(&p, &secrets);
+	assert_int_equal(
+		mls_encrypt_with_label(&s->cx, kem_output, sealed_secrets, own->package.init_key,
+			"Welcome", mls_span(sealed, info.len + MLS_AEAD_TAG_LEN),
+			mls_span(plain, p.len)),
+		0);
+	wr_init(&w, welcome.b, sizeof(welcome.b));
+	wr_u16(&w, MLS_SUITE);
+	mark = mls_wr_open(&w);
+	mls_wr_vec(&w, mls_span(own->ref, MLS_HASH_LEN));
+	mls_wr_vec(&w, mls_span(kem_output, sizeof(kem_output)));
+	mls_wr_vec(&w, mls_span(sealed_secrets, p.len + MLS_AEAD_TAG_LEN));
+	mls_wr_close(&w, mark);
+	mls_wr_vec(&w, mls_span(sealed, info.len + MLS_AEAD_TAG_LEN));
+	return join(s, who, mls_span(welcome.b, w.len));
+}
+
+static void welcome_of_another_kind(void **state)
+{
+	static const uint8_t psk[] = { 1, 1, 0xaa, 1, 0xbb };
+	struct mls_group_info info = { .signer = 0 };
+	struct mls_epoch e = { .joiner = { 7 } };
+	uint8_t bytes[512];
+	struct sim s;
+	struct wr w;
+	size_t late;
+
+	(void)state;
+	sim_init(&s, 43);
+	late = sim_add_member(&s);
+	mls_schedule_welcome(&e, NULL);
+	info.context = s.m[0].group->context;
+	info.confirmation_tag = mls_span(s.m[0].group->confirmation_tag, MLS_HASH_LEN);
+	wr_init(&w, bytes, sizeof(bytes));
+	mls_group_info_write(&w, &info);
+	assert_int_equal(join_made(&s, late, mls_span(NULL, 0), mls_span(bytes, w.len), &e),
+		TD_ERR_UNSUPPORTED);
+	assert_string_equal(s.cx.why, "welcome: without a ratchet tree");
+	assert_int_equal(
+		join_made(&s, late, mls_span(psk, sizeof(psk)), mls_span(bytes, w.len), &e),
+		TD_ERR_UNSUPPORTED);
+	assert_string_equal(s.cx.why, "welcome refused: pre-shared keys");
+	info.context.suite = 1;
+	wr_init(&w, bytes, sizeof(bytes));
+	mls_group_info_write(&w, &info);
+	assert_int_equal(join_made(&s, late, mls_span(NULL, 0), mls_span(bytes, w.len), &e),
+		TD_ERR_UNSUPPORTED);
+	assert_string_equal(s.cx.why, "welcome: other version or suite");
+	sim_free(&s);
+}
+
+/* Two leaves of one user: fine for the RFC, for the caller to find. */
+static void identity_twice(void **state)
+{
+	struct mls_own_commit *c;
+	struct sim s;
+	size_t late;
+
+	(void)state;
+	sim_init(&s, 44);
+	sim_grow(&s, 2);
+	assert_int_equal(mls_group_check_identities(&s.cx, s.m[0].group), 0);
+	late = sim_add_member(&s);
+	s.m[late].user = s.m[1].user;
+	sim_new_package(&s, late);
+	sim_propose_add(&s, late);
+	c = sim_make_commit(&s, 0, 0);
+	assert_int_equal(mls_group_check_identities(&s.cx, c->next), TD_ERR_DUPLICATE);
+	mls_own_commit_free(c);
+	sim_free(&s);
+}
+
 /* Welcomes of a member that lies: what it seals is consistent but for one thing. */
 struct lie {
 	const char *why;
@@ -796,6 +950,22 @@ static void lie_unmerged_between(struct sim *s, struct mls_group *next, struct m
 	refresh(next);
 }
 
+/* A leaf unmerged at one parent and not at the next: struck from the hash of the one, and in the
+ * way only of the other's resolution. */
+static void lie_unmerged_above(struct sim *s, struct mls_group *next, struct mls_own_path *path)
+{
+	struct mls_leaf *l;
+
+	assert_int_equal(path->path.node[1], 3);
+	assert_null(mls_tree_leaf(&next->tree, 3));
+	sim_new_package(s, 2);
+	assert_int_equal(mls_leaf_new(&l, s->m[2].package->package.leaf.raw), 0);
+	mls_tree_set_leaf(&next->tree, 3, l);
+	mls_leaf_unref(l);
+	unmerged(next->tree.nodes[3].parent, 3);
+	refresh(next);
+}
+
 static void lie_twin(struct sim *s, struct mls_group *next, struct mls_own_path *path)
 {
 	struct mls_span raw;
@@ -852,6 +1022,7 @@ static void welcome_lies(void **state)
 		{ "tree: impossible unmerged leaves", TD_ERR_MALFORMED, lie_unmerged_outside },
 		{ "tree: impossible unmerged leaves", TD_ERR_MALFORMED, lie_unmerged_blank },
 		{ "tree: impossible unmerged leaves", TD_ERR_MALFORMED, lie_unmerged_between },
+		{ "tree: parent hash does not verify", TD_ERR_AUTH, lie_unmerged_above },
 		{ "tree: an encryption key twice", TD_ERR_DUPLICATE, lie_twin },
 		{ "welcome: our leaf is not in the tree", TD_ERR_MALFORMED, lie_absent },
 		{ "path: secret does not fit its node", TD_ERR_AUTH, lie_path_secret },
@@ -870,7 +1041,10 @@ static void welcome_lies(void **state)
 	(void)state;
 	sim_init(&s, 41);
 	sim_grow(&s, 4);
-	sim_add_member(&s); /* 5 is to join at leaf 5 */
+	sim_propose_remove(&s, 2);
+	sim_propose_remove(&s, 3);
+	sim_commit(&s, 1, 0);
+	sim_add_member(&s); /* 5 is to join, at leaf 2 */
 	sim_add_proposal(&s, &add, 5);
 	g = s.m[1].group;
 	assert_int_equal(sim_store(&s, g, &add), 0);
@@ -915,10 +1089,14 @@ int main(void)
 		cmocka_unit_test(commit_adds_a_member_again),
 		cmocka_unit_test(commit_by_value_can_be_refused),
 		cmocka_unit_test(commit_bytes),
+		cmocka_unit_test(commit_of_an_impostor),
 		cmocka_unit_test(commit_path),
 		cmocka_unit_test(commit_path_spoiled),
 		cmocka_unit_test(own_commit_refusals),
 		cmocka_unit_test(welcome_bytes),
+		cmocka_unit_test(welcome_secrets),
+		cmocka_unit_test(welcome_of_another_kind),
+		cmocka_unit_test(identity_twice),
 		cmocka_unit_test(welcome_lies),
 	};
 

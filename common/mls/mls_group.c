@@ -291,6 +291,7 @@ int mls_proposal_open(struct mls_ctx *cx, const struct mls_group *g, struct mls_
 	p->authenticated_data = m.content.authenticated_data;
 	p->view = m.content.proposal;
 	p->epoch = m.content.epoch;
+	p->len = message.len;
 	*ret = p;
 	p = NULL;
 out:
@@ -315,12 +316,13 @@ int mls_group_store(struct mls_ctx *cx, struct mls_group *g, struct mls_proposal
 	for (i = 0; i < g->n_proposals; i++)
 		if (memcmp(g->proposals[i]->ref, p->ref, MLS_HASH_LEN) == 0)
 			return mls_fail(cx, TD_ERR_DUPLICATE, "proposal: stored already");
-	if (g->n_proposals == MLS_MAX_PROPOSALS)
+	if (g->n_proposals == MLS_MAX_PROPOSALS || p->len > MLS_MAX_STORE_BYTES - g->proposal_bytes)
 		return mls_fail(cx, TD_ERR_LIMIT, "proposal: too many in one epoch");
 	if ((list = realloc(g->proposals, (g->n_proposals + 1) * sizeof(*list))) == NULL)
 		return TD_ERR_NOMEM;
 	g->proposals = list;
 	list[g->n_proposals++] = p;
+	g->proposal_bytes += p->len;
 	return TD_OK;
 }
 
@@ -333,6 +335,7 @@ int mls_group_revoke(struct mls_group *g, struct mls_span ref)
 			break;
 	if (i == g->n_proposals)
 		return TD_ERR_NOKEY;
+	g->proposal_bytes -= g->proposals[i]->len;
 	mls_proposal_free(g->proposals[i]);
 	g->n_proposals--;
 	memmove(&g->proposals[i], &g->proposals[i + 1],

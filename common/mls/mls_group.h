@@ -30,14 +30,18 @@
  * This layer knows RFC 9420, cipher suite 2, basic credentials, PublicMessage, Add and Remove; the
  * rest of the RFC is refused with TD_ERR_UNSUPPORTED and a reason in cx->why. What DAVE demands on
  * top (identities of 8 bytes, one external sender, who may be added) is its caller's to check; for
- * that, views of everything are below.
+ * that, views of everything are below. Not looked at: lifetimes, required_capabilities and group
+ * extensions nobody here knows; DAVE has none of them.
  *
  * Groups share leaves with their successors: a group, what was made from it and the context used
  * belong to one thread. All functions may return TD_ERR_NOMEM.
  */
 struct mls_group;
 
-enum { MLS_MAX_PROPOSALS = 4096 }; /* in the store, and in one commit */
+enum {
+	MLS_MAX_PROPOSALS = 4096,	/* in the store, and in one commit */
+	MLS_MAX_STORE_BYTES = 16 << 20, /* of messages in the store */
+};
 
 /*
  * Section 11: a group of ourselves alone, epoch 0, leaf 0, with the leaf of `own` (whose keys are
@@ -85,6 +89,7 @@ struct mls_proposal {
 	struct mls_proposal_view view; /* Add: view.add; Remove: view.removed */
 	uint64_t epoch;		       /* the one it belongs to */
 	uint8_t *bytes;		       /* the message; what the spans point into */
+	size_t len;
 };
 
 /*

@@ -25,6 +25,7 @@ struct mls_group {
 	struct mls_group_keys *keys;
 	struct mls_proposal **proposals;
 	size_t n_proposals;
+	size_t proposal_bytes;
 };
 
 /* An empty group with room for its keys. */

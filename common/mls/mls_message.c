@@ -516,6 +516,19 @@ void mls_external_sender_read(struct rd *r, struct mls_external_sender *ret)
 	ret->raw = mls_rd_since(r, start);
 }
 
+void mls_external_senders_write(struct wr *w, struct mls_span sender)
+{
+	size_t data;
+	size_t list;
+
+	wr_u16(w, MLS_EXT_EXTERNAL_SENDERS);
+	data = mls_wr_open(w);
+	list = mls_wr_open(w);
+	mls_wr_span(w, sender);
+	mls_wr_close(w, list);
+	mls_wr_close(w, data);
+}
+
 bool mls_external_sender_find(
 	struct mls_span extensions, uint32_t index, struct mls_external_sender *ret)
 {

@@ -201,6 +201,9 @@ struct mls_external_sender {
 	struct mls_span identity;
 };
 void mls_external_sender_read(struct rd *r, struct mls_external_sender *ret);
+/* A list of extensions (content of its vector) with one external_senders that has one sender, which
+ * is what the group of a call has; takes up to 14 bytes more than `sender`, an ExternalSender. */
+void mls_external_senders_write(struct wr *w, struct mls_span sender);
 /* Number `index` of the list in a GroupContext's extensions; false when there is none. */
 bool mls_external_sender_find(
 	struct mls_span extensions, uint32_t index, struct mls_external_sender *ret);

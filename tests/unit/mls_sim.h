@@ -99,9 +99,9 @@ static inline size_t sim_add_member(struct sim *s)
 /* A group id of 8 bytes and one external sender, like the group of a call; member 0 begins it. */
 static inline void sim_init(struct sim *s, uint64_t seed)
 {
+	uint8_t sender[MLS_PUB_LEN + 16];
 	uint8_t pub[MLS_PUB_LEN];
-	size_t data;
-	size_t list;
+	size_t sender_len;
 	struct wr w;
 
 	memset(s, 0, sizeof(*s));
@@ -109,15 +109,13 @@ static inline void sim_init(struct sim *s, uint64_t seed)
 	s->cx.random = sim_random;
 	s->cx.user = s;
 	assert_int_equal(mls_hpke_generate(&s->cx, s->sender_priv, pub), 0);
-	wr_init(&w, s->extensions, sizeof(s->extensions));
-	wr_u16(&w, MLS_EXT_EXTERNAL_SENDERS);
-	data = mls_wr_open(&w);
-	list = mls_wr_open(&w);
+	wr_init(&w, sender, sizeof(sender));
 	mls_wr_vec(&w, mls_span(pub, sizeof(pub)));
 	wr_u16(&w, MLS_CREDENTIAL_BASIC);
 	mls_wr_vec(&w, mls_span("\0", 1));
-	mls_wr_close(&w, list);
-	mls_wr_close(&w, data);
+	sender_len = w.len;
+	wr_init(&w, s->extensions, sizeof(s->extensions));
+	mls_external_senders_write(&w, mls_span(sender, sender_len));
 	s->extensions_len = w.len;
 	sim_add_member(s);
 	assert_int_equal(mls_group_new(&s->cx, &s->m[0].group, s->m[0].package,

@@ -110,6 +110,32 @@ static void proposal_of_an_old_epoch_is_not_stored(void **state)
 	sim_free(&s);
 }
 
+/* Long proposals fill the store up by their bytes, not only by their number. */
+static void store_is_bounded(void **state)
+{
+	struct mls_proposal *p[3];
+	struct sim_bytes b;
+	struct sim s;
+	size_t i;
+
+	(void)state;
+	sim_init(&s, 11);
+	sim_grow(&s, 3);
+	for (i = 0; i < 3; i++) {
+		sim_remove_proposal(&s, &b, (uint32_t)i);
+		assert_int_equal(mls_proposal_open(&s.cx, s.m[3].group, sim_span(&b), &p[i]), 0);
+		assert_int_equal(p[i]->len, b.len);
+	}
+	p[0]->len = MLS_MAX_STORE_BYTES - p[1]->len; /* as if */
+	assert_int_equal(mls_group_store(&s.cx, s.m[3].group, p[0]), 0);
+	assert_int_equal(mls_group_store(&s.cx, s.m[3].group, p[1]), 0);
+	assert_int_equal(mls_group_store(&s.cx, s.m[3].group, p[2]), TD_ERR_LIMIT);
+	assert_int_equal(mls_group_revoke(s.m[3].group, mls_span(p[1]->ref, MLS_HASH_LEN)), 0);
+	p[2]->len = 1;
+	assert_int_equal(mls_group_store(&s.cx, s.m[3].group, p[2]), 0);
+	sim_free(&s);
+}
+
 /* One bit per byte everywhere, every proper prefix, one byte too much. */
 static void proposal_bytes(void **state)
 {
@@ -1083,6 +1109,7 @@ int main(void)
 		cmocka_unit_test(proposal_update_is_named),
 		cmocka_unit_test(proposal_sender_and_epoch),
 		cmocka_unit_test(proposal_of_an_old_epoch_is_not_stored),
+		cmocka_unit_test(store_is_bounded),
 		cmocka_unit_test(proposal_bytes),
 		cmocka_unit_test(proposal_signatures),
 		cmocka_unit_test(commit_proposals),

@@ -73,10 +73,31 @@ bool run_want(struct run *v, bool ok, const char *what, const char *file, int li
 	return false;
 }
 
+/* Reasons are told once per file, with the number of times: a full set skips thousands. */
+static struct reason {
+	char why[120];
+	unsigned times;
+} reasons[64];
+
 void run_skip(struct run *v, const char *why)
 {
-	printf("skip %s case %zu: %s\n", v->file, v->index, why);
+	const size_t last = sizeof(reasons) / sizeof(reasons[0]) - 1;
+	size_t i = 0;
+
 	v->skipped++;
+	while (i < last && reasons[i].times > 0 && strcmp(reasons[i].why, why) != 0)
+		i++;
+	snprintf(reasons[i].why, sizeof(reasons[i].why), "%s", i < last ? why : "other reasons");
+	reasons[i].times++;
+}
+
+static void tell_reasons(const struct run *v)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]) && reasons[i].times > 0; i++)
+		printf("skip %s: %u x %s\n", v->file, reasons[i].times, reasons[i].why);
+	memset(reasons, 0, sizeof(reasons));
 }
 
 static int nibble(char c)
@@ -196,6 +217,7 @@ static bool run_file(const char *folder, const struct vector_file *f, struct run
 		    __FILE__, __LINE__))
 		json_array_foreach(root, v->index, v->c) run_case(v, f);
 	json_decref(root);
+	tell_reasons(v);
 	printf("%s: %u passed, %u failed, %u skipped\n", f->name, v->passed - passed,
 		v->failed - failed, v->skipped - skipped);
 	return true;

@@ -22,7 +22,8 @@ struct mls_ctx {
 	int (*random)(void *user, uint8_t *out, size_t n);
 	void *user;
 	/* Set by every call that fails with a reason worth a log line: static text without data
-	 * from the message. Stays until the next refusal; clear it yourself if that matters. */
+	 * from the message. Stays until the next refusal, and may stay through a TD_ERR_NOMEM;
+	 * clear it yourself if that matters. */
 	const char *why;
 };
 

@@ -302,6 +302,7 @@ static void drop_unmerged(struct mls_parent *p, uint32_t leaf)
 
 int mls_tree_add(struct mls_tree *t, struct mls_leaf *leaf, uint32_t *ret_leaf)
 {
+	const uint32_t n_leaves = t->n_leaves;
 	uint32_t root;
 	uint32_t x;
 	uint32_t i;
@@ -324,13 +325,12 @@ int mls_tree_add(struct mls_tree *t, struct mls_leaf *leaf, uint32_t *ret_leaf)
 	*ret_leaf = i;
 	return TD_OK;
 undo:
-	/* A doubled tree keeps its blank half: the next remove cuts it, and until then every
-	 * caller works on a copy that a failure throws away. */
 	for (x = 2 * i; x != root;) {
 		x = mls_parent(x);
 		if (t->nodes[x].parent != NULL)
 			drop_unmerged(t->nodes[x].parent, i);
 	}
+	t->n_leaves = n_leaves; /* what a doubling added is blank */
 	return r;
 }
 

@@ -140,6 +140,54 @@ static void commit_race(void **state)
 	sim_free(&s);
 }
 
+/* How a call begins: two are alone in groups of their own with the same id, each is asked to add
+ * the other, one commit is announced. Its maker adopts it, the other drops its group and joins. */
+static void both_begin_a_group(void **state)
+{
+	struct mls_own_commit *c[2];
+	struct sim_bytes add[2];
+	struct mls_group *joined;
+	struct sim s;
+	size_t i;
+
+	(void)state;
+	sim_init(&s, 31);
+	sim_add_member(&s);
+	assert_int_equal(mls_group_new(&s.cx, &s.m[1].group, s.m[1].package,
+				 mls_span(sim_group_id, sizeof(sim_group_id)),
+				 mls_span(s.extensions, s.extensions_len)),
+		0);
+	assert_memory_not_equal(
+		mls_group_authenticator(s.m[0].group), mls_group_authenticator(s.m[1].group), 32);
+	for (i = 0; i < 2; i++)
+		sim_add_proposal(&s, &add[i], 1 - i);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(sim_store(&s, s.m[i].group, &add[i]), 0);
+		c[i] = sim_make_commit(&s, i, 0);
+		assert_int_equal(mls_group_own_leaf(s.m[i].group), 0);
+	}
+	/* Foreign bytes at leaf 0 of the same epoch: no match for our own commit. */
+	assert_int_not_equal(c[0]->message_len == c[1]->message_len &&
+			memcmp(c[0]->message, c[1]->message, c[0]->message_len) == 0,
+		1);
+	assert_int_equal(mls_group_join(&s.cx, &joined, s.m[0].package,
+				 mls_span(c[1]->welcome, c[1]->welcome_len), NULL),
+		0);
+	mls_group_free(s.m[0].group);
+	s.m[0].group = joined;
+	mls_group_free(s.m[1].group);
+	s.m[1].group = c[1]->next;
+	c[1]->next = NULL;
+	sim_agree(&s);
+	assert_int_equal(mls_group_own_leaf(s.m[0].group), 1);
+	assert_int_equal(mls_group_epoch(s.m[0].group), 1);
+	for (i = 0; i < 2; i++)
+		mls_own_commit_free(c[i]);
+	sim_propose_remove(&s, 1);
+	sim_commit(&s, 0, 0);
+	sim_free(&s);
+}
+
 /* Joining with and without a path secret, and what can be opened with it afterwards. */
 static void welcome_with_path_secret(void **state)
 {
@@ -391,6 +439,7 @@ int main(void)
 		cmocka_unit_test(readds_in_one_commit),
 		cmocka_unit_test(blank_leaf_is_taken_again),
 		cmocka_unit_test(commit_race),
+		cmocka_unit_test(both_begin_a_group),
 		cmocka_unit_test(welcome_with_path_secret),
 		cmocka_unit_test(newcomers_get_no_ciphertext),
 		cmocka_unit_test(unmerged_leaves),

@@ -24,6 +24,7 @@ PKG_unpacker := libseccomp
 PKG_sinks := sndfile jansson
 PKG_receiver := libwebsockets libuv jansson libpcap libssl
 PKG_tests := ogg cmocka
+PKG_vectors := jansson
 PKGS := $(PKG_common) $(PKG_unpacker) $(PKG_sinks) $(PKG_receiver) $(PKG_tests)
 pkg_libs = $(shell pkg-config --libs $(1) 2>/dev/null)
 
@@ -92,6 +93,14 @@ $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(call link,$(FOLDERS) tests)
 $(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(LIBS)
 	$(call link,$(FOLDERS))
+
+# This one makes allocations fail.
+$(BUILD)/tests/test_mls_nomem: ALL_LDFLAGS += \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=sodium_malloc
+
+# Published test vectors: one program, given the folder with the files.
+$(BUILD)/tests/mls_vectors: $(call obj,$(wildcard tests/vectors/mls_*.c)) $(BUILD)/libcommon.a
+	$(call link,common vectors)
 
 # The archives name each other one way only: receiver, sinks, unpacker, common.
 link = @mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) \

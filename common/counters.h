@@ -12,37 +12,43 @@
  * decoded (it became sound), padding, duplicate, late, undecodable, restarted, held_dropped.
  * `lost` are sequence numbers that never came; each is also one of fec, concealed, or skipped.
  */
-#define TD_COUNTERS(X)                                                                            \
-	X(RECEIVED, "received")   /* RTP packets, payload type Opus, that opened */               \
-	X(DECODED, "decoded")     /* packets that became sound, silence frames included */        \
-	X(SILENCE, "silence")     /* of these: Opus silence frames */                             \
-	X(LOST, "lost")           /* sequence numbers that did not come in time */                \
-	X(FEC, "recovered")       /* lost, recovered from in-band FEC */                          \
-	X(CONCEALED, "concealed") /* lost, concealed by the decoder */                            \
-	X(SKIPPED, "skipped") /* lost, left silent: the gap was too long, or no sound was due */  \
-	X(REORDERED, "reordered")     /* came after one with a higher sequence number, in time */ \
-	X(PADDING, "padding")         /* nothing but padding inside */                            \
-	X(DUPLICATE, "duplicate")     /* same SSRC and sequence number as one before */           \
-	X(LATE, "late")               /* its place had been given up */                           \
-	X(UNDECODABLE, "undecodable") /* Opus refused it */                                       \
-	X(RESTARTED, "restarted")     /* one stray packet far out of sequence */                  \
-	X(HELD, "held") /* waited for its speaker to be named (and was used later) */             \
-	X(HELD_DROPPED, "held_dropped")   /* waited, and fell out of the full hold */             \
-	X(AUTH, "auth_failed")            /* transport tag did not verify */                      \
-	X(NO_KEY, "no_key")               /* no transport key yet */                              \
-	X(SHORT, "short")                 /* shorter than what it claims to be */                 \
-	X(BAD_VERSION, "bad_version")     /* not RTP version 2 */                                 \
-	X(BAD_PADDING, "bad_padding")     /* padding or extension longer than the packet */       \
-	X(OTHER_PAYLOAD, "other_payload") /* payload type is not Opus: video, RTX, unknown */     \
-	X(OWN, "own")                     /* our own SSRC */                                      \
-	X(NOT_VOICE, "not_voice") /* keepalive echoes, discovery answers, unrelated datagrams */  \
-	X(STREAM_LIMIT, "stream_limit")     /* too many SSRCs at once */                          \
-	X(RTCP, "rtcp")                     /* RTCP compounds that opened and were well formed */ \
-	X(RTCP_BAD, "rtcp_bad")             /* RTCP that opened and was not */                    \
-	X(KERNEL_DROPPED, "kernel_dropped") /* lost in the socket's receive buffer */             \
-	X(OVERLOAD, "overload_dropped")     /* the lane's queue was full */                       \
-	X(PAUSED, "paused")           /* arrived while the recording was paused or stopped */     \
-	X(OVERLAP, "overlap_dropped") /* frames of an older SSRC of a user beside a newer one */  \
+#define TD_COUNTERS(X)                                                                             \
+	X(RECEIVED, "received")   /* RTP packets, payload type Opus, that opened */                \
+	X(DECODED, "decoded")     /* packets that became sound, silence frames included */         \
+	X(SILENCE, "silence")     /* of these: Opus silence frames */                              \
+	X(LOST, "lost")           /* sequence numbers that did not come in time */                 \
+	X(FEC, "recovered")       /* lost, recovered from in-band FEC */                           \
+	X(CONCEALED, "concealed") /* lost, concealed by the decoder */                             \
+	X(SKIPPED, "skipped") /* lost, left silent: the gap was too long, or no sound was due */   \
+	X(REORDERED, "reordered")     /* came after one with a higher sequence number, in time */  \
+	X(PADDING, "padding")         /* nothing but padding inside */                             \
+	X(DUPLICATE, "duplicate")     /* same SSRC and sequence number as one before */            \
+	X(LATE, "late")               /* its place had been given up */                            \
+	X(UNDECODABLE, "undecodable") /* Opus refused it */                                        \
+	X(RESTARTED, "restarted")     /* one stray packet far out of sequence */                   \
+	X(HELD, "held") /* waited for its speaker to be named (and was used later) */              \
+	X(HELD_DROPPED, "held_dropped") /* waited, and fell out of the full hold */                \
+	X(DAVE_OPENED, "dave_opened")   /* end-to-end encrypted frames that opened */              \
+	X(DAVE_PLAIN, "dave_plain")     /* taken unencrypted in a call that is or was encrypted */ \
+	X(DAVE_NO_KEY, "dave_no_key") /* dropped: no key of the sender within the time to wait */  \
+	X(DAVE_AUTH, "dave_auth_failed") /* dropped: no live key of the sender fits the tag */     \
+	X(DAVE_REPLAY, "dave_replayed")  /* dropped: nonce used before, or out of bounds */        \
+	X(DAVE_REFUSED, "dave_plain_refused") /* dropped: not encrypted where it has to be */      \
+	X(AUTH, "auth_failed")                /* transport tag did not verify */                   \
+	X(NO_KEY, "no_key")                   /* no transport key yet */                           \
+	X(SHORT, "short")                     /* shorter than what it claims to be */              \
+	X(BAD_VERSION, "bad_version")         /* not RTP version 2 */                              \
+	X(BAD_PADDING, "bad_padding")         /* padding or extension longer than the packet */    \
+	X(OTHER_PAYLOAD, "other_payload")     /* payload type is not Opus: video, RTX, unknown */  \
+	X(OWN, "own")                         /* our own SSRC */                                   \
+	X(NOT_VOICE, "not_voice") /* keepalive echoes, discovery answers, unrelated datagrams */   \
+	X(STREAM_LIMIT, "stream_limit")     /* too many SSRCs at once */                           \
+	X(RTCP, "rtcp")                     /* RTCP compounds that opened and were well formed */  \
+	X(RTCP_BAD, "rtcp_bad")             /* RTCP that opened and was not */                     \
+	X(KERNEL_DROPPED, "kernel_dropped") /* lost in the socket's receive buffer */              \
+	X(OVERLOAD, "overload_dropped")     /* the lane's queue was full */                        \
+	X(PAUSED, "paused")           /* arrived while the recording was paused or stopped */      \
+	X(OVERLAP, "overlap_dropped") /* frames of an older SSRC of a user beside a newer one */   \
 	X(TIME_JUMPS, "time_jumps")   /* RTP time disagreed with the clock: stream placed anew */
 
 #define X(name, text) COUNTER_##name,

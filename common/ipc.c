@@ -58,6 +58,7 @@ static size_t wire_size(const uint8_t *at)
 
 /* One large message must fit behind a read of many small ones. */
 enum { READER_CAP = 256 * 1024 };
+_Static_assert((int)IPC_MAX_MSG + 8 <= (int)READER_CAP, "a message does not fit");
 
 struct ipc_reader {
 	enum ipc_dir dir;

@@ -64,6 +64,25 @@ struct ipc_speaker_gone {
 	uint64_t user_id;
 };
 
+/* DAVE_EPOCH: from at_ns on the senders behind it (struct ipc_dave_sender) may encrypt under this
+ * epoch, too. Every older epoch expires 10 s after at_ns. No senders: nothing new, the older ones
+ * expire. */
+struct ipc_dave_epoch {
+	uint64_t at_ns;
+	uint64_t epoch; /* for messages to people; groups made anew count from 1 again */
+};
+struct ipc_dave_sender {
+	uint64_t user_id;
+	uint8_t secret[16]; /* base secret of the sender's ratchet (dave.md section 8) */
+};
+enum { IPC_DAVE_MAX_SENDERS = 2048 };
+
+/* DAVE_PASSTHROUGH: frames that are not encrypted are taken as they are until then; UINT64_MAX:
+ * always (how a connection begins), 0: not any more. */
+struct ipc_dave_passthrough {
+	uint64_t until_ns;
+};
+
 /* PACKET: one datagram as received; its bytes follow. Arrival times of a connection never fall. */
 struct ipc_packet {
 	uint64_t arrival_ns;
@@ -150,6 +169,9 @@ enum ipc_dir { IPC_TO_WORKER, IPC_TO_RECEIVER };
 	X(CONTROL, 11, IPC_TO_WORKER, struct ipc_control, 0)                                       \
 	/* are you there? conn 0; answered by PONG at once */                                      \
 	X(PING, 12, IPC_TO_WORKER, struct ipc_empty, 0)                                            \
+	X(DAVE_EPOCH, 13, IPC_TO_WORKER, struct ipc_dave_epoch,                                    \
+		IPC_DAVE_MAX_SENDERS * sizeof(struct ipc_dave_sender))                             \
+	X(DAVE_PASSTHROUGH, 14, IPC_TO_WORKER, struct ipc_dave_passthrough, 0)                     \
 	X(READY, 64, IPC_TO_RECEIVER, struct ipc_hello, 0)                                         \
 	X(FRAME, 65, IPC_TO_RECEIVER, struct ipc_frame, IPC_MAX_PCM)                               \
 	X(RTCP, 66, IPC_TO_RECEIVER, struct ipc_rtcp, IPC_MAX_DGRAM)                               \
@@ -167,11 +189,15 @@ enum ipc_type { IPC_MESSAGES(X) };
 #undef X
 
 /* The largest message with its header: what a reader must have room for. */
-enum { IPC_MAX_MSG = sizeof(struct ipc_hdr) + sizeof(struct ipc_frame) + IPC_MAX_PCM };
+enum {
+	IPC_MAX_MSG = sizeof(struct ipc_hdr) + sizeof(struct ipc_dave_epoch) +
+		IPC_DAVE_MAX_SENDERS * sizeof(struct ipc_dave_sender)
+};
 
 _Static_assert(sizeof(struct ipc_hdr) == 16, "ipc_hdr has padding");
 _Static_assert(sizeof(struct ipc_conn_open) == 24, "ipc_conn_open has padding");
 _Static_assert(sizeof(struct ipc_key) == 40, "ipc_key has padding");
+_Static_assert(sizeof(struct ipc_dave_sender) == 24, "ipc_dave_sender has padding");
 _Static_assert(sizeof(struct ipc_frame) == 48, "ipc_frame has padding");
 _Static_assert(offsetof(struct ipc_frame, zero) + 9 == sizeof(struct ipc_frame),
 	"ipc_frame has padding at its end");

@@ -12,6 +12,7 @@
 #include "common/ids.h"
 #include "common/log.h"
 #include "receiver/dave_session.h"
+#include "receiver/early.h"
 #include "receiver/udp.h"
 
 /* A move's two dispatches come together; in which order is not said. */
@@ -43,6 +44,8 @@ struct call {
 	struct udp *udp;
 	struct dave_session *dave;
 	bool pumping;
+	bool ready;         /* this session's key is known */
+	struct early early; /* what came before it was */
 
 	enum recording recording;
 	unsigned sessions; /* of files, not closed yet */
@@ -182,8 +185,10 @@ static void recording_begin(struct call *c)
 {
 	size_t i;
 
+	uint64_t now_ns = td_mono_ns(), start_ns = early_since_ns(&c->early, now_ns);
+
 	if (recorder_session_open(c->conf.recorder, c->conn, c->info->channel_id, c->info->user_id,
-		    td_mono_ns(), td_utc_ns()) != TD_OK) {
+		    start_ns, td_utc_ns() - (now_ns - start_ns)) != TD_OK) {
 		log_error("out of memory");
 		return;
 	}
@@ -399,7 +404,9 @@ static void on_datagram(void *user, uint64_t arrival_ns, const uint8_t *data, si
 {
 	struct call *c = user;
 
-	if (c->recording == RECORDING_ON) {
+	if (!c->ready) {
+		early_put(&c->early, arrival_ns, data, len);
+	} else if (c->recording == RECORDING_ON) {
 		lane_packet(c->lane, c->conn, arrival_ns, data, len);
 		recorder_awake(c->conf.recorder);
 	} else if (c->recording == RECORDING_PAUSED) {
@@ -447,6 +454,8 @@ static void act_session_new(struct call *c)
 {
 	size_t i;
 
+	c->ready = false;
+	early_clear(&c->early);
 	lane_conn_reset(c->lane, c->conn);
 	dave_session_reset(c->dave);
 	for (i = 0; i < c->participant_count; i++) {
@@ -458,6 +467,7 @@ static void act_session_new(struct call *c)
 static void act_ready(struct call *c)
 {
 	char channel[TD_ID_TEXT], user[TD_ID_TEXT];
+	struct early_datagram *d;
 
 	event_emit(c->conf.events, "ready", c->info->guild_id, "ss, ss", "channel_id",
 		td_id_format(channel, c->info->channel_id), "user_id",
@@ -469,6 +479,11 @@ static void act_ready(struct call *c)
 	} else {
 		log_info("connected again");
 		post_mark(c, "reconnected", "new session");
+	}
+	c->ready = true;
+	while ((d = early_take(&c->early)) != NULL) {
+		on_datagram(c, d->arrival_ns, d->data, d->len);
+		free(d);
 	}
 }
 
@@ -832,6 +847,7 @@ void call_free(struct call *c)
 	dave_session_free(c->dave);
 	recorder_disconnect(c->conf.recorder, c->conn);
 	sodium_free(c->info);
+	early_clear(&c->early);
 	free(c->participants);
 	c->closing = 3;
 	uv_close((uv_handle_t *)&c->deadline, on_handle_closed);

@@ -268,15 +268,11 @@ int live_new(struct live **ret, uv_loop_t *loop, const struct options *options,
 	} else if (control_input_stdin(&l->input, loop, &handlers) == TD_OK) {
 		status = -1;
 	}
-	if (status >= 0) {
-		live_free(l);
-		return status;
-	}
 	*ret = l;
-	return -1;
+	return status;
 }
 
-void live_free(struct live *l)
+void live_end(struct live *l)
 {
 	struct live_call *c;
 
@@ -288,7 +284,14 @@ void live_free(struct live *l)
 		call_free(c->call);
 		free(c);
 	}
-	ws_context_free(l->ws);
+	ws_context_end(l->ws);
 	uv_close((uv_handle_t *)l->duration, handle_freed);
+}
+
+void live_free(struct live *l)
+{
+	if (l == NULL)
+		return;
+	ws_context_free(l->ws);
 	free(l);
 }

@@ -13,10 +13,13 @@
 struct live;
 
 /* Starts: reads the file, or begins to read standard input. -1, or the exit status when it cannot
- * be started, the reason logged. */
+ * be started, the reason logged; *ret is to be freed either way. */
 int live_new(struct live **ret, uv_loop_t *loop, const struct options *options,
 	struct recorder *recorder, struct events *events);
-void live_free(struct live *l); /* NULL is fine */
+/* Ends all that is left. Then the loop has to run until its handles are closed, then comes
+ * live_free(). NULL is fine for both. */
+void live_end(struct live *l);
+void live_free(struct live *l);
 
 /* Finishes everything: files, connections, then the loop stops. */
 void live_stop(struct live *l);

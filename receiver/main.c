@@ -202,26 +202,18 @@ static int run(struct receiver *r)
 	return status;
 }
 
-static void close_handle(uv_handle_t *handle, void *user)
-{
-	(void)user;
-	if (!uv_is_closing(handle))
-		uv_close(handle, NULL);
-}
-
 static void end(struct receiver *r)
 {
 	if (r->recorder != NULL)
 		recorder_print_tracks(r->recorder);
-	live_free(r->live);
+	live_end(r->live);
 	replay_free(r->replay);
 	recorder_free(r->recorder);
 	uv_close((uv_handle_t *)&r->interrupt, NULL);
 	uv_close((uv_handle_t *)&r->terminate, NULL);
 	uv_close((uv_handle_t *)&r->progress, NULL);
 	uv_run(&r->loop, UV_RUN_DEFAULT);
-	uv_walk(&r->loop, close_handle, NULL);
-	uv_run(&r->loop, UV_RUN_DEFAULT);
+	live_free(r->live);
 	uv_loop_close(&r->loop);
 }
 

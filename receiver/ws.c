@@ -296,16 +296,22 @@ static void handle_freed(uv_handle_t *handle)
 	free(handle);
 }
 
-void ws_context_free(struct ws_context *ctx)
+void ws_context_end(struct ws_context *ctx)
 {
 	if (ctx == NULL)
 		return;
 	doom_run(ctx);
-	/* With a loop of ours the library frees itself when it is told a second time. */
-	lws_context_destroy(ctx->lws);
-	uv_run(ctx->loop, UV_RUN_NOWAIT);
 	lws_context_destroy(ctx->lws);
 	uv_close((uv_handle_t *)ctx->doom, handle_freed);
+}
+
+void ws_context_free(struct ws_context *ctx)
+{
+	if (ctx == NULL)
+		return;
+	/* With a loop of ours the library frees itself only when it is told a second time, and then
+	 * takes away the code that closes its handles. */
+	lws_context_destroy(ctx->lws);
 	free(ctx);
 }
 

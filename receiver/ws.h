@@ -18,7 +18,9 @@ struct ws;
  * read as certificates (reason in err); TD_ERR_SYS. */
 int ws_context_new(
 	struct ws_context **ret, uv_loop_t *loop, const char *ca_file, char *err, size_t err_len);
-/* Ends every connection; turns the loop once, and it has to run on until handles are closed. */
+/* Ends every connection. Then the loop has to run until its handles are closed, then comes
+ * ws_context_free(). NULL is fine for both. */
+void ws_context_end(struct ws_context *ctx);
 void ws_context_free(struct ws_context *ctx);
 
 struct ws_conf {

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/early.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t len)
+{
+	struct early_datagram *d = malloc(sizeof(*d) + len);
+
+	if (d == NULL)
+		return;
+	d->arrival_ns = arrival_ns;
+	d->len = len;
+	memcpy(d->data, data, len);
+	if (e->count == EARLY_MAX)
+		free(early_take(e));
+	e->ring[(e->first + e->count++) % EARLY_MAX] = d;
+}
+
+struct early_datagram *early_take(struct early *e)
+{
+	struct early_datagram *d;
+
+	if (e->count == 0)
+		return NULL;
+	d = e->ring[e->first];
+	e->first = (e->first + 1) % EARLY_MAX;
+	e->count--;
+	return d;
+}
+
+uint64_t early_since_ns(const struct early *e, uint64_t otherwise)
+{
+	return e->count > 0 ? e->ring[e->first]->arrival_ns : otherwise;
+}
+
+void early_clear(struct early *e)
+{
+	while (e->count > 0)
+		free(early_take(e));
+}

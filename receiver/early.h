@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_RECEIVER_EARLY_H
+#define TD_RECEIVER_EARLY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Datagrams that were quicker than the message with their key: UDP overtakes the gateway, and the
+ * first word of a call would be lost to it. A bounded queue; the oldest falls out.
+ */
+enum { EARLY_MAX = 64 };
+
+struct early_datagram {
+	uint64_t arrival_ns;
+	size_t len;
+	uint8_t data[];
+};
+
+struct early {
+	struct early_datagram *ring[EARLY_MAX];
+	size_t first, count;
+};
+
+/* Copies the datagram; without memory it is lost, as it would be anyway. */
+void early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t len);
+/* The oldest one, now the caller's to free(); NULL when there is none. */
+struct early_datagram *early_take(struct early *e);
+/* When the oldest one arrived; `otherwise` when there is none. */
+uint64_t early_since_ns(const struct early *e, uint64_t otherwise);
+void early_clear(struct early *e);
+
+#endif

@@ -448,6 +448,74 @@ static void act_key(struct call *c, const struct vgw_action *a)
 		log_error("out of memory");
 }
 
+/* ---- end-to-end encryption ---- */
+
+static void dave_code(struct call *c, const struct dave_action *a)
+{
+	struct lane_control *control = recorder_control(LANE_CODE, td_mono_ns());
+	json_t *members = json_array();
+	char id[TD_ID_TEXT];
+	size_t i;
+
+	for (i = 0; i < a->member_count; i++)
+		json_array_append_new(members, json_string(td_id_format(id, a->members[i])));
+	event_emit(c->conf.events, "privacy_code", c->info->guild_id, "sI, ss, so", "epoch",
+		(json_int_t)a->epoch, "code", a->text, "members", members);
+	if (control != NULL) {
+		control->epoch = a->epoch;
+		snprintf(control->text, sizeof(control->text), "%s", a->text);
+		control->members = calloc(a->member_count, sizeof(*control->members));
+		if (control->members != NULL) {
+			memcpy(control->members, a->members,
+				a->member_count * sizeof(*control->members));
+			control->member_count = a->member_count;
+		}
+	}
+	post(c, control);
+}
+
+/* Carries out what the DAVE session asks for, as call_pump() does for the gateway. */
+static void dave_pump(struct call *c)
+{
+	struct dave_action a;
+
+	while (dave_next(c->dave, &a) == 1) {
+		switch (a.type) {
+		case DAVE_SEND:
+			if (c->vgw != NULL)
+				vgw_dave_send(c->vgw, a.opcode, a.data, a.len);
+			break;
+		case DAVE_EPOCH:
+			lane_conn_dave_epoch(
+				c->lane, c->conn, td_mono_ns(), a.epoch, a.senders, a.sender_count);
+			break;
+		case DAVE_PASSTHROUGH:
+			lane_conn_dave_passthrough(c->lane, c->conn, a.until_ns);
+			break;
+		case DAVE_CODE:
+			dave_code(c, &a);
+			break;
+		case DAVE_WARNING:
+			log_warn("%s", a.text);
+			emit(c, "warning", "message", a.text);
+			break;
+		}
+	}
+}
+
+static void act_dave(struct call *c, const struct vgw_action *a)
+{
+	int r = TD_OK;
+
+	if (a->type == VGW_DAVE_VERSION)
+		dave_session_version(c->dave, a->dave_version, td_mono_ns());
+	else
+		r = dave_session_message(c->dave, a->opcode, a->data, a->len, td_mono_ns());
+	if (r != TD_OK)
+		log_debug("DAVE: opcode %u: %s", a->opcode, td_strerror(r));
+	dave_pump(c);
+}
+
 /* ---- the engine's other actions ---- */
 
 static void act_session_new(struct call *c)
@@ -457,7 +525,8 @@ static void act_session_new(struct call *c)
 	c->ready = false;
 	early_clear(&c->early);
 	lane_conn_reset(c->lane, c->conn);
-	dave_session_reset(c->dave);
+	dave_session_reset(c->dave, c->info->channel_id, td_mono_ns());
+	dave_pump(c);
 	for (i = 0; i < c->participant_count; i++) {
 		c->participants[i].ssrc = 0;
 		c->participants[i].missing = true;
@@ -525,26 +594,10 @@ static void act_left(struct call *c, uint64_t user_id)
 {
 	struct participant *p = participant_find(c, user_id);
 
+	dave_session_user(c->dave, user_id, false);
+	dave_pump(c);
 	if (p != NULL)
 		participant_leave(c, p);
-}
-
-static void act_dave(struct call *c, const struct vgw_action *a)
-{
-	struct dave_action todo;
-
-	if (a->type == VGW_DAVE_VERSION)
-		dave_session_version(c->dave, a->dave_version);
-	else if (dave_session_message(c->dave, a->opcode, a->data, a->len) != TD_OK)
-		log_debug("DAVE: opcode %u is not understood", a->opcode);
-	while (dave_session_next(c->dave, &todo) == 1) {
-		if (todo.type == DAVE_SEND) {
-			vgw_dave_send(c->vgw, todo.opcode, todo.data, todo.len);
-		} else {
-			log_warn("%s", todo.text);
-			emit(c, "warning", "message", todo.text);
-		}
-	}
 }
 
 static void call_act(struct call *c, const struct vgw_action *a)
@@ -585,6 +638,8 @@ static void call_act(struct call *c, const struct vgw_action *a)
 		break;
 	case VGW_USER_JOINED:
 		participant_join(c, a->user_id);
+		dave_session_user(c->dave, a->user_id, true);
+		dave_pump(c);
 		break;
 	case VGW_USER_LEFT:
 		act_left(c, a->user_id);
@@ -807,6 +862,7 @@ bool call_ending(const struct call *c)
 
 int call_new(struct call **ret, const struct call_conf *conf, const struct connection_info *info)
 {
+	struct dave_conf dave = { .random = on_random };
 	struct call *c = calloc(1, sizeof(*c));
 
 	if (c == NULL)
@@ -814,7 +870,10 @@ int call_new(struct call **ret, const struct call_conf *conf, const struct conne
 	c->conf = *conf;
 	c->info = sodium_malloc(sizeof(*c->info));
 	c->conn = recorder_connect(conf->recorder, info->guild_id, &c->lane);
-	if (c->info == NULL || c->conn == 0 || dave_session_new(&c->dave) != TD_OK) {
+	dave.identity = conf->identity;
+	dave.channel_id = info->channel_id;
+	dave.user_id = info->user_id;
+	if (c->info == NULL || c->conn == 0 || dave_session_new(&c->dave, &dave) != TD_OK) {
 		sodium_free(c->info);
 		free(c);
 		return TD_ERR_NOMEM;

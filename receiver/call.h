@@ -23,6 +23,7 @@ struct call_conf {
 	struct recorder *recorder;
 	struct ws_context *ws;
 	struct events *events;
+	struct dave_identity *identity;
 	uint64_t rejoin_timeout_ns; /* 0: there is nobody to ask for new connection info */
 	/* The connection and its last session of files are over; call_free() it from here. */
 	void (*ended)(void *user, struct call *call, enum vgw_verdict verdict);

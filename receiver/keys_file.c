@@ -13,9 +13,10 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/ipc.h"
 #include "receiver/json_read.h"
 
-enum { KEYS_FILE_MAX = 16 * 1024 * 1024, MAX_SPEAKERS = 65536, SCHEMA = 1 };
+enum { KEYS_FILE_MAX = 16 * 1024 * 1024, MAX_SPEAKERS = 65536, MAX_EPOCHS = 65536, SCHEMA = 1 };
 /* Ten years: beyond any capture, and nowhere near an overflow. */
 #define MAX_FROM_US (315360000 * 1000000ll)
 
@@ -140,6 +141,79 @@ static int read_speakers(struct keys_file *k, const json_t *root, const struct c
 	return r;
 }
 
+static int read_sender(struct dave_sender *ret, const json_t *v, const struct complaint *to)
+{
+	json_t *secret = json_object_get(v, "secret");
+	size_t len = 0;
+	bool good;
+
+	if (json_read_id(&ret->user_id, json_object_get(v, "user_id")) != TD_OK)
+		return wrong(to, "dave.senders.user_id", "not an id (a decimal string)");
+	good = json_is_string(secret) &&
+		sodium_hex2bin(ret->secret, sizeof(ret->secret), json_string_value(secret),
+			json_string_length(secret), NULL, &len, NULL) == 0 &&
+		len == DAVE_SECRET_LEN && json_string_length(secret) == 2 * DAVE_SECRET_LEN;
+	json_read_wipe(secret);
+	return good ? TD_OK : wrong(to, "dave.senders.secret", "not 32 hexadecimal digits");
+}
+
+static int read_epoch(struct keys_epoch *ret, const json_t *v, const struct complaint *to)
+{
+	const json_t *senders = json_object_get(v, "senders");
+	int64_t from_us = 0, version, epoch = 0;
+	size_t i, n = json_array_size(senders);
+	int r = TD_OK;
+
+	if (!json_is_object(v))
+		return wrong(to, "dave", "holds something that is not an object");
+	if (json_object_get(v, "from_us") != NULL &&
+		json_read_int(&from_us, json_object_get(v, "from_us"), 0, MAX_FROM_US) != TD_OK)
+		return wrong(to, "dave.from_us", "not a number of microseconds");
+	if (json_read_int(&version, json_object_get(v, "protocol_version"), 0, DAVE_MAX_VERSION) !=
+		TD_OK)
+		return wrong(to, "dave.protocol_version", "not 0 or 1");
+	if (json_object_get(v, "epoch") != NULL &&
+		json_read_int(&epoch, json_object_get(v, "epoch"), 0, INT64_MAX) != TD_OK)
+		return wrong(to, "dave.epoch", "not a number");
+	if ((senders != NULL && !json_is_array(senders)) || n > IPC_DAVE_MAX_SENDERS)
+		return wrong(to, "dave.senders", "not an array of at most 2048");
+	if ((ret->senders = sodium_allocarray(n, sizeof(*ret->senders))) == NULL)
+		return TD_ERR_NOMEM;
+	for (i = 0; i < n && r == TD_OK; i++)
+		r = read_sender(&ret->senders[i], json_array_get(senders, i), to);
+	ret->sender_count = n;
+	ret->from_ns = (uint64_t)from_us * TD_US_NS;
+	ret->epoch = (uint64_t)epoch;
+	ret->protocol_version = (unsigned)version;
+	return r;
+}
+
+static int read_dave(struct keys_file *k, const json_t *root, const struct complaint *to)
+{
+	const json_t *dave = json_object_get(root, "dave");
+	size_t i, j, n = json_array_size(dave);
+	int r;
+
+	if (dave == NULL || json_is_null(dave))
+		return TD_OK;
+	if (!json_is_array(dave) || n > MAX_EPOCHS)
+		return wrong(to, "dave", "not an array, or too long");
+	if ((k->dave = calloc(n > 0 ? n : 1, sizeof(*k->dave))) == NULL)
+		return TD_ERR_NOMEM;
+	for (i = 0; i < n; i++) {
+		struct keys_epoch e;
+
+		k->dave_count = i + 1;
+		if ((r = read_epoch(&k->dave[i], json_array_get(dave, i), to)) != TD_OK)
+			return r;
+		e = k->dave[i];
+		for (j = i; j > 0 && k->dave[j - 1].from_ns > e.from_ns; j--)
+			k->dave[j] = k->dave[j - 1];
+		k->dave[j] = e;
+	}
+	return TD_OK;
+}
+
 static int read_root(struct keys_file *k, json_t *root, const struct complaint *to)
 {
 	const json_t *schema = json_object_get(root, "schema");
@@ -156,7 +230,9 @@ static int read_root(struct keys_file *k, json_t *root, const struct complaint *
 		(r = read_mode_and_key(k, root, to)) != TD_OK ||
 		(r = read_server(k, root, to)) != TD_OK)
 		return r;
-	return read_speakers(k, root, to);
+	if ((r = read_speakers(k, root, to)) != TD_OK)
+		return r;
+	return read_dave(k, root, to);
 }
 
 int keys_file_parse(struct keys_file **ret, const char *text, size_t len, char *err, size_t err_len)
@@ -224,8 +300,13 @@ int keys_file_read(struct keys_file **ret, const char *path, char *err, size_t e
 
 void keys_file_free(struct keys_file *k)
 {
+	size_t i;
+
 	if (k == NULL)
 		return;
+	for (i = 0; i < k->dave_count; i++)
+		sodium_free(k->dave[i].senders);
+	free(k->dave);
 	free(k->speakers);
 	sodium_free(k);
 }

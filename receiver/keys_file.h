@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/transport.h"
+#include "receiver/dave_session.h"
 #include "receiver/link_layer.h"
 
 /* The keys of a capture: what the gateway told the client that made it. */
@@ -14,6 +15,14 @@ struct keys_speaker {
 	uint64_t user_id;
 	uint64_t from_ns; /* after the capture's first packet */
 	uint32_t ssrc;
+};
+
+/* Keys of end-to-end encryption from some time on, as a DAVE session would have brought them. */
+struct keys_epoch {
+	uint64_t from_ns, epoch;
+	unsigned protocol_version;   /* 0: from here on nothing is encrypted */
+	struct dave_sender *senders; /* locked memory */
+	size_t sender_count;
 };
 
 struct keys_file {
@@ -24,6 +33,8 @@ struct keys_file {
 	struct link_address server;
 	struct keys_speaker *speakers; /* by from_ns, as given where equal */
 	size_t speaker_count;
+	struct keys_epoch *dave; /* by from_ns, as given where equal */
+	size_t dave_count;
 };
 
 /*

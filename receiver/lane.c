@@ -25,11 +25,20 @@ enum {
 	RESPAWN_MAX_MS = 1000,
 };
 #define HANG_NS (1500 * TD_MS_NS)
-#define SETTLED_NS (5 * TD_SEC_NS) /* a worker that lived this long did not die of its start */
+#define DAVE_KEEP_NS (10 * TD_SEC_NS) /* old epochs, behind the next one's beginning */
+#define SETTLED_NS (5 * TD_SEC_NS)    /* a worker that lived this long did not die of its start */
 
 struct lane_speaker {
 	uint64_t user_id;
 	uint32_t ssrc;
+};
+
+/* Keys of one DAVE epoch, in locked memory: the message that carries them and its senders. */
+struct lane_epoch {
+	struct lane_epoch *next; /* the one before */
+	struct ipc_dave_epoch body;
+	size_t count;
+	struct ipc_dave_sender senders[];
 };
 
 /* What a replacement worker has to be told about a connection. */
@@ -37,7 +46,9 @@ struct lane_conn {
 	struct lane_conn *next;
 	uint64_t conn;
 	bool has_key;
-	struct ipc_key *key; /* locked memory */
+	struct ipc_key *key;       /* locked memory */
+	struct lane_epoch *epochs; /* newest first */
+	uint64_t passthrough_ns;
 	struct lane_speaker *speakers;
 	size_t speaker_count, speaker_cap;
 	uint64_t counters[COUNTER_COUNT]; /* not yet handed on */
@@ -108,6 +119,31 @@ static void put_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_
 	put(l, IPC_SPEAKER, conn, &speaker, sizeof(speaker));
 }
 
+static void put_epoch(struct lane *l, uint64_t conn, const struct lane_epoch *e)
+{
+	if (ipc_queue_put(&l->queue, IPC_DAVE_EPOCH, conn, &e->body, sizeof(e->body), e->senders,
+		    e->count * sizeof(e->senders[0])) != TD_OK) {
+		log_error("out of memory");
+		abort();
+	}
+}
+
+/* Oldest first: each one makes those before it expire. */
+static void put_epochs(struct lane *l, uint64_t conn, const struct lane_epoch *e)
+{
+	if (e == NULL)
+		return;
+	put_epochs(l, conn, e->next);
+	put_epoch(l, conn, e);
+}
+
+static void put_passthrough(struct lane *l, const struct lane_conn *c)
+{
+	struct ipc_dave_passthrough body = { .until_ns = c->passthrough_ns };
+
+	put(l, IPC_DAVE_PASSTHROUGH, c->conn, &body, sizeof(body));
+}
+
 static void put_control(void *user, uint64_t conn, uint64_t serial)
 {
 	struct ipc_control control = { .serial = serial };
@@ -127,6 +163,8 @@ static void put_state(struct lane *l)
 		put_conn_open(l, c->conn);
 		if (c->has_key)
 			put(l, IPC_KEY, c->conn, c->key, sizeof(*c->key));
+		put_epochs(l, c->conn, c->epochs);
+		put_passthrough(l, c);
 		for (i = 0; i < c->speaker_count; i++)
 			put_speaker(l, c->conn, c->speakers[i].user_id, c->speakers[i].ssrc);
 	}
@@ -239,6 +277,16 @@ void lane_watch(struct lane *l, uint64_t now_ns)
 
 /* ---- connections ---- */
 
+static void epochs_free(struct lane_epoch **at)
+{
+	struct lane_epoch *e;
+
+	while ((e = *at) != NULL) {
+		*at = e->next;
+		sodium_free(e);
+	}
+}
+
 int lane_conn_open(struct lane *l, uint64_t conn)
 {
 	struct lane_conn *c = calloc(1, sizeof(*c));
@@ -250,6 +298,7 @@ int lane_conn_open(struct lane *l, uint64_t conn)
 		free(c);
 		return TD_ERR_NOMEM;
 	}
+	c->passthrough_ns = UINT64_MAX;
 	c->next = l->conns;
 	l->conns = c;
 	put_conn_open(l, conn);
@@ -263,6 +312,7 @@ void lane_conn_close(struct lane *l, uint64_t conn)
 	if (c == NULL)
 		return;
 	*at = c->next;
+	epochs_free(&c->epochs);
 	sodium_free(c->key);
 	free(c->speakers);
 	free(c);
@@ -282,6 +332,8 @@ void lane_conn_reset(struct lane *l, uint64_t conn)
 		return;
 	c->has_key = false;
 	sodium_memzero(c->key, sizeof(*c->key));
+	epochs_free(&c->epochs);
+	c->passthrough_ns = UINT64_MAX;
 	c->speaker_count = 0;
 	put(l, IPC_CONN_RESET, conn, NULL, 0);
 }
@@ -338,6 +390,47 @@ void lane_conn_speaker_gone(struct lane *l, uint64_t conn, uint64_t user_id)
 	}
 	c->speaker_count = kept;
 	put(l, IPC_SPEAKER_GONE, conn, &gone, sizeof(gone));
+}
+
+void lane_conn_dave_epoch(struct lane *l, uint64_t conn, uint64_t at_ns, uint64_t epoch,
+	const struct dave_sender *senders, size_t count)
+{
+	struct lane_conn *c = *conn_find(l, conn);
+	struct lane_epoch *e, **at;
+	size_t i;
+
+	if (c == NULL || count > IPC_DAVE_MAX_SENDERS)
+		return;
+	e = sodium_malloc(sizeof(*e) + count * sizeof(e->senders[0]));
+	if (e == NULL) {
+		log_error("out of memory");
+		abort();
+	}
+	e->body = (struct ipc_dave_epoch){ .at_ns = at_ns, .epoch = epoch };
+	e->count = count;
+	for (i = 0; i < count; i++) {
+		e->senders[i].user_id = senders[i].user_id;
+		memcpy(e->senders[i].secret, senders[i].secret, DAVE_SECRET_LEN);
+	}
+	put_epoch(l, conn, e);
+	e->next = c->epochs;
+	c->epochs = e;
+	/* What expired before this one came has expired for a replacement worker, too. */
+	for (at = &c->epochs; *at != NULL && at_ns - (*at)->body.at_ns < DAVE_KEEP_NS;
+		at = &(*at)->next)
+		;
+	if (*at != NULL)
+		epochs_free(&(*at)->next);
+}
+
+void lane_conn_dave_passthrough(struct lane *l, uint64_t conn, uint64_t until_ns)
+{
+	struct lane_conn *c = *conn_find(l, conn);
+
+	if (c == NULL)
+		return;
+	c->passthrough_ns = until_ns;
+	put_passthrough(l, c);
 }
 
 /* ---- packets, time, controls ---- */

@@ -9,6 +9,7 @@
 
 #include "common/counters.h"
 #include "common/transport.h"
+#include "receiver/dave_session.h"
 #include "receiver/lane_thread.h"
 
 /*
@@ -51,6 +52,12 @@ void lane_conn_key(struct lane *l, uint64_t conn, enum transport_mode mode, uint
 	const uint8_t key[static TRANSPORT_KEY_LEN]);
 void lane_conn_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t ssrc);
 void lane_conn_speaker_gone(struct lane *l, uint64_t conn, uint64_t user_id);
+
+/* Keys of end-to-end encryption, as struct ipc_dave_epoch and struct ipc_dave_passthrough say. At
+ * most IPC_DAVE_MAX_SENDERS senders; borrowed. */
+void lane_conn_dave_epoch(struct lane *l, uint64_t conn, uint64_t at_ns, uint64_t epoch,
+	const struct dave_sender *senders, size_t count);
+void lane_conn_dave_passthrough(struct lane *l, uint64_t conn, uint64_t until_ns);
 
 /* One datagram as received, at most IPC_MAX_DGRAM bytes. */
 void lane_packet(

@@ -145,10 +145,21 @@ static void control_carry_out(struct lane_thread *t, struct lane_control *c)
 	case LANE_COUNT:
 		sink_session_count(sinks, 0, 0, c->counters);
 		break;
+	case LANE_CODE:
+		sink_session_code(sinks, c->epoch, c->text, c->members, c->member_count, c->at_ns);
+		break;
 	case LANE_SESSION_OPEN:
 	case LANE_SESSION_CLOSE:
 		break;
 	}
+}
+
+void lane_control_free(struct lane_control *c)
+{
+	if (c == NULL)
+		return;
+	free(c->members);
+	free(c);
 }
 
 uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c)
@@ -241,7 +252,7 @@ static int on_control_echo(struct lane_thread *t, const struct ipc_msg *msg)
 	if (c == NULL)
 		return TD_ERR_MALFORMED;
 	control_carry_out(t, c);
-	free(c);
+	lane_control_free(c);
 	return TD_OK;
 }
 
@@ -421,7 +432,7 @@ void lane_thread_free(struct lane_thread *t)
 	pthread_join(t->thread, NULL);
 	while ((c = t->pending) != NULL) {
 		t->pending = c->next;
-		free(c);
+		lane_control_free(c);
 	}
 	pthread_cond_destroy(&t->changed);
 	pthread_mutex_destroy(&t->lock);

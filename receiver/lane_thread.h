@@ -27,6 +27,7 @@ enum lane_control_type {
 	LANE_RESUME,        /* at_ns */
 	LANE_MARK,          /* name, text, at_ns */
 	LANE_COUNT,         /* counters: what the network side counted */
+	LANE_CODE,          /* epoch, text: the privacy code, members, member_count, at_ns */
 };
 struct lane_control {
 	struct lane_control *next;
@@ -38,6 +39,8 @@ struct lane_control {
 	struct sink_session_conf
 		conf; /* its name, when not NULL, is owned by whoever outlives us */
 	uint64_t counters[COUNTER_COUNT];
+	uint64_t epoch, *members; /* members: from malloc, freed with the control */
+	size_t member_count;
 };
 
 /* How the thread speaks to the rest; all called on the lane thread. */
@@ -51,6 +54,8 @@ struct lane_thread_ops {
 	void (*counted)(void *user, const uint64_t delta[static COUNTER_COUNT]);
 	void (*sound)(void *user, unsigned samples);
 };
+
+void lane_control_free(struct lane_control *c); /* NULL is fine */
 
 struct lane_thread;
 
@@ -73,7 +78,8 @@ void lane_thread_end(struct lane_thread *t);
 /* Gives the thread the reply pipe of a new worker (it closes it), after worker_down or at start. */
 void lane_thread_worker(struct lane_thread *t, int reply_fd);
 
-/* Takes over c (from malloc) and gives it the next serial, which is returned. */
+/* Takes over c (from malloc, lane_control_free()) and gives it the next serial, which is returned.
+ */
 uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c);
 /* Calls each with every control posted and not yet carried out, in order: a new worker has to be
  * asked for them again. */

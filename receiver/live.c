@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ struct live {
 	struct recorder *recorder;
 	struct events *events;
 	struct ws_context *ws;
+	struct dave_identity *identity; /* one for all connections of the account */
 	struct control_input *input;
 	struct live_call *calls;
 	uv_timer_t *duration;
@@ -89,6 +91,7 @@ static void join(struct live *l, const struct connection_info *info)
 	struct call_conf conf = { .loop = l->loop,
 		.recorder = l->recorder,
 		.ws = l->ws,
+		.identity = l->identity,
 		.events = l->events,
 		.rejoin_timeout_ns = l->input != NULL ? l->options->rejoin_timeout_ns : 0,
 		.ended = on_call_ended,
@@ -219,6 +222,12 @@ int live_status(const struct live *l)
 	return l->status;
 }
 
+static void random_bytes(void *user, uint8_t *out, size_t len)
+{
+	(void)user;
+	randombytes_buf(out, len);
+}
+
 /* Everything in the file must make sense before anything is joined, and something must be there. */
 static int start_file(struct live *l, const struct control_input_handlers *handlers)
 {
@@ -260,6 +269,11 @@ int live_new(struct live **ret, uv_loop_t *loop, const struct options *options,
 	l->options = options;
 	l->recorder = recorder;
 	l->events = events;
+	*ret = l;
+	if (dave_identity_new(&l->identity, random_bytes, NULL) != TD_OK) {
+		log_error("cannot make a signature key");
+		return EXIT_FAILED;
+	}
 	if ((r = ws_context_new(&l->ws, loop, options->ca_file, err, sizeof(err))) != TD_OK) {
 		log_error("%s", err);
 		status = r == TD_ERR_USAGE ? EXIT_WRONG_USAGE : EXIT_FAILED;
@@ -268,7 +282,6 @@ int live_new(struct live **ret, uv_loop_t *loop, const struct options *options,
 	} else if (control_input_stdin(&l->input, loop, &handlers) == TD_OK) {
 		status = -1;
 	}
-	*ret = l;
 	return status;
 }
 
@@ -293,5 +306,6 @@ void live_free(struct live *l)
 	if (l == NULL)
 		return;
 	ws_context_free(l->ws);
+	dave_identity_free(l->identity);
 	free(l);
 }

@@ -359,7 +359,7 @@ int recorder_session_open(struct recorder *r, uint64_t conn, uint64_t channel_id
 	const struct options *o = r->conf.options;
 
 	if (c == NULL || to == NULL) {
-		free(c);
+		lane_control_free(c);
 		return TD_ERR_NOMEM;
 	}
 	c->conf = (struct sink_session_conf){ .out_dir = o->out,

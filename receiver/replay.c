@@ -18,6 +18,7 @@
 #include "receiver/keys_file.h"
 
 enum { PACKETS_A_TURN = 256 };
+#define PLAIN_UNDER_WAY_NS (10 * TD_SEC_NS)
 /* What the last packet brings lasts beyond its arrival: one ordinary frame. */
 #define LAST_FRAME_NS (20 * TD_MS_NS)
 
@@ -33,8 +34,8 @@ struct replay {
 	uint64_t conn, started_ns, last_ns;
 	struct lane *lane;
 	struct capture_packet packet; /* read and not yet sent */
-	bool has_packet, voice, ended;
-	size_t speakers_named;
+	bool has_packet, voice, encrypted, ended;
+	size_t speakers_named, epochs_given;
 	int status;
 };
 
@@ -60,6 +61,26 @@ static void name_speakers(struct replay *p, uint64_t at_ns)
 	}
 }
 
+/* So are the keys of end-to-end encryption. A call that becomes encrypted may have frames under way
+ * that are not. */
+static void give_epochs(struct replay *p, uint64_t at_ns)
+{
+	while (p->epochs_given < p->keys->dave_count &&
+		p->keys->dave[p->epochs_given].from_ns <= at_ns) {
+		const struct keys_epoch *e = &p->keys->dave[p->epochs_given++];
+		uint64_t from_ns = TD_REPLAY_BASE_NS + e->from_ns;
+
+		lane_conn_dave_epoch(
+			p->lane, p->conn, from_ns, e->epoch, e->senders, e->sender_count);
+		if (e->protocol_version == 0)
+			lane_conn_dave_passthrough(p->lane, p->conn, UINT64_MAX);
+		else if (!p->encrypted)
+			lane_conn_dave_passthrough(p->lane, p->conn,
+				e->from_ns == 0 ? 0 : from_ns + PLAIN_UNDER_WAY_NS);
+		p->encrypted = e->protocol_version > 0;
+	}
+}
+
 /* A client's IP discovery request goes to its voice server, and so names it. */
 static void learn_server(struct replay *p, const struct link_datagram *d)
 {
@@ -80,6 +101,7 @@ static void send_packet(struct replay *p)
 	uint64_t arrival_ns = TD_REPLAY_BASE_NS + p->packet.at_ns;
 
 	name_speakers(p, p->packet.at_ns);
+	give_epochs(p, p->packet.at_ns);
 	p->last_ns = arrival_ns;
 	learn_server(p, d);
 	if ((p->keys->has_server && !link_address_equal(&d->source, &p->keys->server)) ||

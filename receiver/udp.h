@@ -37,7 +37,8 @@ struct udp_conf {
 int udp_new(struct udp **ret, const struct udp_conf *conf);
 void udp_free(struct udp *u); /* NULL is fine */
 
-/* From here on keepalives are sent, and first five packets of silence. After the first udp_key(). */
+/* From here on keepalives are sent, and first five packets of silence. After the first udp_key().
+ */
 void udp_media(struct udp *u);
 
 /* The connection's key, for what is sent. TD_ERR_NOMEM, TD_ERR_UNSUPPORTED. */

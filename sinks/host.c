@@ -377,6 +377,13 @@ void sink_session_resume(struct sink_session *s, uint64_t at_ns)
 	s->changed = true;
 }
 
+void sink_session_code(struct sink_session *s, uint64_t epoch, const char *code,
+	const uint64_t *members, size_t count, uint64_t at_ns)
+{
+	manifest_code(s->manifest, epoch, code, members, count, position(s, at_ns));
+	s->changed = true;
+}
+
 void sink_session_mark(struct sink_session *s, const char *type, const char *text, uint64_t at_ns)
 {
 	manifest_event(s->manifest, type, text, position(s, at_ns));

@@ -106,6 +106,11 @@ void sink_session_pause(struct sink_session *s, uint64_t at_ns);
 void sink_session_resume(struct sink_session *s, uint64_t at_ns);
 void sink_session_mark(struct sink_session *s, const char *type, const char *text, uint64_t at_ns);
 
+/* The voice privacy code of an epoch of the call's end-to-end encryption (30 digits) and whom it
+ * covers, from at_ns on: for the manifest. */
+void sink_session_code(struct sink_session *s, uint64_t epoch, const char *code,
+	const uint64_t *members, size_t count, uint64_t at_ns);
+
 /* Time has come this far: headers and manifest are refreshed, at most once a second. */
 void sink_session_tick(struct sink_session *s, uint64_t now_ns);
 

@@ -18,8 +18,8 @@
 
 struct manifest {
 	struct manifest_conf conf;
-	json_t *events, *pauses, *tracks;
-	uint64_t events_dropped, pauses_dropped;
+	json_t *events, *pauses, *codes, *tracks;
+	uint64_t events_dropped, pauses_dropped, codes_dropped;
 	uint64_t counters[COUNTER_COUNT];
 	bool paused;     /* the last of pauses has no end yet */
 	bool incomplete; /* out of memory while this version was put together */
@@ -34,8 +34,9 @@ int manifest_new(struct manifest **ret, const struct manifest_conf *conf)
 	m->conf = *conf;
 	m->events = json_array();
 	m->pauses = json_array();
+	m->codes = json_array();
 	m->tracks = json_array();
-	if (m->events == NULL || m->pauses == NULL || m->tracks == NULL) {
+	if (m->events == NULL || m->pauses == NULL || m->codes == NULL || m->tracks == NULL) {
 		manifest_free(m);
 		return TD_ERR_NOMEM;
 	}
@@ -49,6 +50,7 @@ void manifest_free(struct manifest *m)
 		return;
 	json_decref(m->events);
 	json_decref(m->pauses);
+	json_decref(m->codes);
 	json_decref(m->tracks);
 	free(m);
 }
@@ -134,6 +136,20 @@ void manifest_resume(struct manifest *m, uint64_t at)
 	m->paused = false;
 }
 
+void manifest_code(struct manifest *m, uint64_t epoch, const char *code, const uint64_t *members,
+	size_t count, uint64_t at)
+{
+	json_t *ids = json_array();
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		json_array_append_new(ids, id_json(members[i]));
+	list_add(m->codes,
+		json_pack("{s:I, s:I, s:s, s:o}", "at", (json_int_t)at, "epoch", (json_int_t)epoch,
+			"code", code, "members", ids),
+		&m->codes_dropped);
+}
+
 void manifest_begin(struct manifest *m, const uint64_t counters[static COUNTER_COUNT])
 {
 	json_array_clear(m->tracks);
@@ -191,15 +207,16 @@ static json_t *document(
 	const struct manifest *m, uint64_t samples, bool complete, const char *reason)
 {
 	return json_pack("{s:i, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:o, s:O, s:o, "
-			 "s:O, s:I, s:O, s:I}",
+			 "s:O, s:I, s:O, s:I, s:O, s:I}",
 		"schema", MANIFEST_SCHEMA, "software", "name", "tapedeck", "version", TD_VERSION,
 		"state", complete ? "complete" : "recording", "guild_id", id_json(m->conf.guild_id),
 		"channel_id", id_json(m->conf.channel_id), "user_id", id_json(m->conf.user_id),
 		"start", start_json(m->conf.start_utc_ns), "rate", TD_RATE, "samples",
 		(json_int_t)samples, "reason", text_json(complete ? reason : NULL), "tracks",
 		m->tracks, "counters", counters_json(m->counters, COUNTER_COUNT), "pauses",
-		m->pauses, "pauses_dropped", (json_int_t)m->pauses_dropped, "events", m->events,
-		"events_dropped", (json_int_t)m->events_dropped);
+		m->pauses, "pauses_dropped", (json_int_t)m->pauses_dropped, "privacy_codes",
+		m->codes, "privacy_codes_dropped", (json_int_t)m->codes_dropped, "events",
+		m->events, "events_dropped", (json_int_t)m->events_dropped);
 }
 
 /* The new document under another name, then in the place of the old one. */

@@ -3,6 +3,7 @@
 #define TD_SINKS_MANIFEST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/counters.h"
@@ -31,6 +32,11 @@ void manifest_free(struct manifest *m); /* NULL is fine */
 void manifest_event(struct manifest *m, const char *type, const char *text, uint64_t at);
 void manifest_pause(struct manifest *m, uint64_t at);
 void manifest_resume(struct manifest *m, uint64_t at);
+
+/* The voice privacy code of an epoch of the call's encryption (30 digits) and its members, from
+ * `at` on. */
+void manifest_code(struct manifest *m, uint64_t epoch, const char *code, const uint64_t *members,
+	size_t count, uint64_t at);
 
 /* A version of the document: begin, every file (see td_file for those without name), then write.
  * counters: those of the session. */

@@ -79,6 +79,32 @@ static void modes_have_their_keys(void **state)
 	keys_file_free(k);
 }
 
+static void keys_of_encryption_are_read(void **state)
+{
+	static const char text[] = "{\"schema\":1," IDS "," MODE "," NOBODY ",\"dave\":["
+				   "{\"from_us\":7,\"protocol_version\":0,\"epoch\":2},"
+				   "{\"protocol_version\":1,\"epoch\":1,\"senders\":[{\"user_id\":"
+				   "\"5\",\"secret\":\"000102030405060708090a0b0c0d0e0f\"}]}]}";
+	struct keys_file *k;
+	char err[128];
+	int i;
+
+	(void)state;
+	assert_int_equal(parse(&k, text, err, sizeof(err)), TD_OK);
+	assert_int_equal(k->dave_count, 2);
+	assert_int_equal(k->dave[0].from_ns, 0);
+	assert_int_equal(k->dave[0].epoch, 1);
+	assert_int_equal(k->dave[0].protocol_version, 1);
+	assert_int_equal(k->dave[0].sender_count, 1);
+	assert_int_equal(k->dave[0].senders[0].user_id, 5);
+	for (i = 0; i < DAVE_SECRET_LEN; i++)
+		assert_int_equal(k->dave[0].senders[0].secret[i], i);
+	assert_int_equal(k->dave[1].from_ns, 7000);
+	assert_int_equal(k->dave[1].protocol_version, 0);
+	assert_int_equal(k->dave[1].sender_count, 0);
+	keys_file_free(k);
+}
+
 static void bad_files_are_refused_by_name(void **state)
 {
 	static const struct {
@@ -125,6 +151,26 @@ static void bad_files_are_refused_by_name(void **state)
 		{ "{\"schema\":1," IDS "," MODE
 		  ",\"speakers\":[{\"ssrc\":1,\"user_id\":\"1\",\"from_us\":-1}]}",
 			"speakers.from_us" },
+		{ "{\"schema\":1," IDS "," MODE "," NOBODY ",\"dave\":{}}", "dave" },
+		{ "{\"schema\":1," IDS "," MODE "," NOBODY ",\"dave\":[1]}", "dave" },
+		{ "{\"schema\":1," IDS "," MODE "," NOBODY ",\"dave\":[{}]}",
+			"dave.protocol_version" },
+		{ "{\"schema\":1," IDS "," MODE "," NOBODY ",\"dave\":[{\"protocol_version\":2}]}",
+			"dave.protocol_version" },
+		{ "{\"schema\":1," IDS "," MODE "," NOBODY
+		  ",\"dave\":[{\"protocol_version\":1,\"from_us\":-1}]}",
+			"dave.from_us" },
+		{ "{\"schema\":1," IDS "," MODE "," NOBODY
+		  ",\"dave\":[{\"protocol_version\":1,\"senders\":{}}]}",
+			"dave.senders" },
+		{ "{\"schema\":1," IDS "," MODE "," NOBODY
+		  ",\"dave\":[{\"protocol_version\":1,\"senders\":[{\"user_id\":\"5\","
+		  "\"secret\":\"00\"}]}]}",
+			"dave.senders.secret" },
+		{ "{\"schema\":1," IDS "," MODE "," NOBODY
+		  ",\"dave\":[{\"protocol_version\":1,\"senders\":[{\"secret\":"
+		  "\"000102030405060708090a0b0c0d0e0f\"}]}]}",
+			"dave.senders.user_id" },
 	};
 	struct keys_file *k = NULL;
 	char err[128];
@@ -151,6 +197,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_whole_file_is_read),
 		cmocka_unit_test(modes_have_their_keys),
+		cmocka_unit_test(keys_of_encryption_are_read),
 		cmocka_unit_test(bad_files_are_refused_by_name),
 	};
 

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/call_state.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+
+void call_recording_begin(struct call *c)
+{
+	size_t i;
+
+	uint64_t now_ns = td_mono_ns(), start_ns = early_since_ns(&c->early, now_ns);
+
+	if (recorder_session_open(c->conf.recorder, c->conn, c->info->channel_id, c->info->user_id,
+		    start_ns, td_utc_ns() - (now_ns - start_ns)) != TD_OK) {
+		log_error("out of memory");
+		return;
+	}
+	c->sessions++;
+	c->recording = RECORDING_ON;
+	for (i = 0; i < c->participant_count; i++) {
+		if (c->participants[i].ssrc != 0)
+			roster_post_speaker(c, &c->participants[i]);
+	}
+}
+
+void call_recording_end(struct call *c, const char *reason)
+{
+	if (c->recording == RECORDING_ON || c->recording == RECORDING_PAUSED)
+		recorder_session_close(c->conf.recorder, c->conn, td_mono_ns(), reason);
+	c->recording = RECORDING_STOPPED;
+}
+
+static void refuse(struct call *c, enum control_command command, const char *why)
+{
+	event_emit(c->conf.events, "error", c->info->guild_id, "ss, ss", "command",
+		control_command_name(command), "message", why);
+	log_warn("%s: %s", control_command_name(command), why);
+}
+
+static void command_pause(struct call *c)
+{
+	if (c->recording != RECORDING_ON) {
+		refuse(c, COMMAND_PAUSE, "nothing is being recorded");
+		return;
+	}
+	lane_conn_flush(c->lane, c->conn);
+	call_post(c, recorder_control(LANE_PAUSE, td_mono_ns()));
+	c->recording = RECORDING_PAUSED;
+	call_emit(c, "paused", NULL, NULL);
+}
+
+static void command_resume(struct call *c)
+{
+	if (c->recording != RECORDING_PAUSED) {
+		refuse(c, COMMAND_RESUME, "the recording is not paused");
+		return;
+	}
+	call_post(c, recorder_control(LANE_RESUME, td_mono_ns()));
+	c->recording = RECORDING_ON;
+	call_emit(c, "resumed", NULL, NULL);
+}
+
+void call_command(struct call *c, enum control_command command)
+{
+	switch (command) {
+	case COMMAND_PAUSE:
+		command_pause(c);
+		break;
+	case COMMAND_RESUME:
+		command_resume(c);
+		break;
+	case COMMAND_STOP:
+		if (c->recording != RECORDING_ON && c->recording != RECORDING_PAUSED) {
+			refuse(c, command, "nothing is being recorded");
+			break;
+		}
+		c->stopping = true;
+		call_recording_end(c, "stopped");
+		break;
+	case COMMAND_LISTEN:
+		if (c->recording == RECORDING_NOT_YET)
+			refuse(c, command, "the connection is not ready");
+		else if (c->recording != RECORDING_STOPPED)
+			refuse(c, command, "already recording");
+		else
+			call_recording_begin(c);
+		break;
+	case COMMAND_LEAVE:
+		call_stop(c, "left");
+		break;
+	}
+}
+
+/* ---- the end ---- */
+
+static const char *verdict_name(enum vgw_verdict verdict)
+{
+	switch (verdict) {
+	case VGW_LEFT:
+		return "left";
+	case VGW_REMOVED:
+		return "removed";
+	case VGW_INFO_NEEDED:
+		return "connection_info_needed";
+	case VGW_REFUSED:
+		return "refused";
+	case VGW_UNREACHABLE:
+		return "unreachable";
+	}
+	return "?";
+}
+
+void call_report_end(struct call *c)
+{
+	if (!c->ended || c->sessions > 0 || c->reported)
+		return;
+	c->reported = true;
+	event_emit(c->conf.events, "closed", c->info->guild_id, "ss, ss", "code",
+		verdict_name(c->verdict), "reason", c->reason);
+	if (c->verdict == VGW_LEFT)
+		log_info("left");
+	else
+		log_error("the call ended: %s", c->reason);
+	c->conf.ended(c->conf.user, c, c->verdict);
+}
+
+void call_ended(struct call *c, const struct vgw_action *a)
+{
+	udp_free(c->udp);
+	c->udp = NULL;
+	c->ended = true;
+	c->verdict = a->verdict;
+	snprintf(c->reason, sizeof(c->reason), "%s", a->text);
+	uv_timer_stop(&c->deadline);
+	uv_timer_stop(&c->rejoin);
+	call_recording_end(c, verdict_name(c->verdict));
+}
+
+void call_stop(struct call *c, const char *reason)
+{
+	struct vgw_action a = { .verdict = VGW_LEFT, .text = reason };
+
+	if (c->ended)
+		return;
+	if (c->vgw != NULL) {
+		vgw_stop(c->vgw, VGW_LEFT, reason, td_mono_ns());
+		call_pump(c);
+	} else {
+		call_ended(c, &a);
+		call_report_end(c);
+	}
+}
+
+/* ---- from the recorder ---- */
+
+void call_session_opened(struct call *c, int r)
+{
+	if (r == TD_OK) {
+		call_emit(c, "listening", NULL, NULL);
+		return;
+	}
+	/* The sinks have said why. What is left is a connection that records nothing: with somebody
+	 * to talk to, that one may try `listen` again. */
+	c->sessions--;
+	c->recording = RECORDING_STOPPED;
+	if (c->conf.rejoin_timeout_ns == 0)
+		call_stop(c, "nothing can be recorded");
+	else
+		call_report_end(c);
+}
+
+void call_session_closed(struct call *c)
+{
+	c->sessions--;
+	if (c->stopping) {
+		c->stopping = false;
+		call_emit(c, "stopped", NULL, NULL);
+	}
+	call_report_end(c);
+}

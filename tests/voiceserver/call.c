@@ -7,6 +7,7 @@
 #include "common/ids.h"
 #include "common/rtp.h"
 #include "tests/voiceserver/call.h"
+#include "tests/voiceserver/dave.h"
 #include "tests/voiceserver/events.h"
 #include "tests/voiceserver/gateway.h"
 #include "tests/voiceserver/packet.h"
@@ -94,7 +95,7 @@ int call_new(struct call **ret, struct server *s, size_t number)
 	c->guild = &s->sc->guilds[number];
 	c->rng = rng_stream(s->sc->seed, c->guild->guild_id, 0, RNG_TICKET);
 	if ((r = tickets_new(c)) != TD_OK || (r = clips_new(c)) != TD_OK ||
-		(r = members_new(c)) != TD_OK ||
+		(r = members_new(c)) != TD_OK || (r = dave_new(&c->dave, c)) != TD_OK ||
 		(r = cues_new(&c->cues, &c->n_cues, c->guild, s->sc->length_ns)) != TD_OK)
 		goto out;
 	*ret = c;
@@ -115,6 +116,7 @@ void call_free(struct call *c)
 		c->sessions = s->next;
 		session_free(s);
 	}
+	dave_free(c->dave);
 	for (i = 0; i < c->n_members; i++)
 		talk_free(c->members[i].talk);
 	for (i = 0; c->clips != NULL && i < c->guild->n_speakers; i++)
@@ -202,6 +204,7 @@ void call_session_end(struct session *s)
 		others_say(s, GW_CLIENT_DISCONNECT,
 			json_pack("{s:o}", "user_id", id_json(s->user_id)));
 	*at = s->next;
+	dave_gone(s);
 	if (s->gw != NULL)
 		s->gw->session = NULL;
 	server_event(s->call->server,
@@ -276,6 +279,7 @@ void call_identified(struct session *s)
 	if (c->server->sc->noise)
 		event_noise(s);
 	ready(s);
+	dave_identified(s);
 	for (i = 0; i < c->n_members; i++)
 		if (c->members[i].present)
 			member_arrives(s, &c->members[i]);
@@ -318,7 +322,8 @@ void call_selected(struct session *s, enum transport_mode mode)
 	for (other = c->sessions; other != NULL; other = other->next)
 		if (other != s && other->speaking)
 			session_name(s, other->user_id, other->number, 1);
-	if (s->recorder && c->start_ns == 0)
+	dave_described(s);
+	if (s->recorder && c->start_ns == 0 && !dave_holds_start(c))
 		call_start(c);
 }
 
@@ -408,6 +413,8 @@ uint64_t call_next_ns(const struct call *c)
 		if (next != UINT64_MAX)
 			next += c->start_ns;
 	}
+	if ((ns = dave_next_ns(c)) < next)
+		next = ns;
 	for (s = c->sessions; s != NULL; s = s->next)
 		if ((ns = wire_next_ns(s->wire)) < next)
 			next = ns;
@@ -419,12 +426,15 @@ static void talk_run(struct call *c, struct member *m)
 	const struct scenario_speaker *sp = &c->guild->speakers[m->speaker];
 	enum wire_fate fate = WIRE_SENT, one;
 	uint32_t recorder_ssrc = 0, ssrc;
+	uint8_t sealed[PACKET_MAX];
+	enum dave_fate dave;
 	struct session *s;
 	struct media media;
 
 	talk_next(m->talk, &media);
+	dave = dave_frame(c, m, &media, sealed);
 	for (s = c->sessions; s != NULL; s = s->next) {
-		if (!session_hears(s))
+		if (!session_hears(s) || dave == DAVE_UNSENT)
 			continue;
 		one = session_media(s, sp->user_id, m->stay, &media, &sp->faults, &ssrc);
 		if (s->recorder) {
@@ -432,6 +442,8 @@ static void talk_run(struct call *c, struct member *m)
 			fate = one;
 		}
 	}
+	if (dave == DAVE_UNREADABLE && wire_arrives(fate))
+		fate = WIRE_UNREADABLE;
 	if (c->server->truth != NULL)
 		truth_packet(c->server->truth, c->number, m->speaker, &media, recorder_ssrc, fate);
 }
@@ -467,6 +479,10 @@ static void member_cue(struct call *c, const struct cue *q)
 			session_say_numbered(s, GW_CLIENT_DISCONNECT,
 				json_pack("{s:o}", "user_id", id_json(id)));
 	}
+	if (q->kind == CUE_JOIN)
+		dave_joins(c, m);
+	else if (q->kind == CUE_LEAVE)
+		dave_leaves(c, m);
 }
 
 static void cue_run(struct call *c, const struct cue *q)
@@ -489,12 +505,24 @@ static void cue_run(struct call *c, const struct cue *q)
 	}
 }
 
+static bool recorder_described(const struct call *c)
+{
+	const struct session *s;
+
+	for (s = c->sessions; s != NULL && !s->recorder; s = s->next)
+		continue;
+	return s != NULL && s->described;
+}
+
 void call_run(struct call *c)
 {
 	struct session *s;
 	struct member *m;
 	uint64_t now, ns;
 
+	dave_run(c);
+	if (c->start_ns == 0 && recorder_described(c) && !dave_holds_start(c))
+		call_start(c);
 	while (c->start_ns != 0 && c->end_ns == 0) {
 		now = c->server->now_ns - c->start_ns;
 		m = next_talker(c, &ns);

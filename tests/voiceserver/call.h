@@ -11,7 +11,8 @@
 
 /*
  * The call of one guild: who is in it, scripted and real, and the script as it runs. Call time
- * starts with the first session description to the recorder.
+ * starts with the first session description to the recorder, in an encrypted call when it has its
+ * first keys.
  */
 
 /* What a bot would know about one real client: renewed when the server hands out new info. */
@@ -43,6 +44,7 @@ struct call {
 	uint64_t start_ns, end_ns; /* server time; 0: not yet */
 	struct rng rng;
 	struct capture *capture; /* of the recorder; NULL: none */
+	struct dave_call *dave;
 };
 
 /* Borrows what is in s. TD_ERR_NOMEM, TD_ERR_IO (a clip). Free with call_free(). */

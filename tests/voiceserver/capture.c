@@ -151,14 +151,36 @@ void capture_datagram(struct capture *c, uint64_t utc_ns, const uint8_t *data, s
 	pcap_dump((u_char *)c->dumper, &hdr, packet);
 }
 
+/* Time counts from the first datagram; what was known before it counts from there, too. */
+static json_int_t from_us(const struct capture *c, uint64_t utc_ns)
+{
+	if (c->first_ns == 0 || utc_ns < c->first_ns)
+		return 0;
+	return (json_int_t)((utc_ns - c->first_ns) / TD_US_NS);
+}
+
+void capture_dave(
+	struct capture *c, uint64_t utc_ns, unsigned version, uint64_t epoch, json_t *senders)
+{
+	json_t *list = json_object_get(c->keys, "dave");
+
+	if (c->ended) {
+		json_decref(senders);
+		return;
+	}
+	if (list == NULL && json_object_set_new(c->keys, "dave", list = json_array()) != 0)
+		return;
+	json_array_append_new(list,
+		json_pack("{s:I, s:i, s:I, s:o}", "from_us", from_us(c, utc_ns), "protocol_version",
+			(int)version, "epoch", (json_int_t)epoch, "senders", senders));
+}
+
 void capture_speaker(struct capture *c, uint64_t utc_ns, uint32_t ssrc, uint64_t user_id)
 {
-	uint64_t from_ns = c->first_ns > 0 && utc_ns > c->first_ns ? utc_ns - c->first_ns : 0;
 	char id[TD_ID_TEXT];
 
 	if (!c->ended)
 		json_array_append_new(c->speakers,
 			json_pack("{s:I, s:s, s:I}", "ssrc", (json_int_t)ssrc, "user_id",
-				td_id_format(id, user_id), "from_us",
-				(json_int_t)(from_ns / TD_US_NS)));
+				td_id_format(id, user_id), "from_us", from_us(c, utc_ns)));
 }

@@ -4,6 +4,7 @@
 
 #include "common/err.h"
 #include "common/ids.h"
+#include "tests/voiceserver/dave.h"
 #include "tests/voiceserver/events.h"
 #include "tests/voiceserver/gateway.h"
 
@@ -101,7 +102,7 @@ static void connection_event(struct gw *g, const struct scenario_event *e)
 /* What makes sense without a connection, and leaves a capture its one key. */
 static bool works_offline(enum event_kind kind)
 {
-	return kind == EVENT_GARBAGE || kind == EVENT_MOVE_SSRC;
+	return kind == EVENT_GARBAGE || kind >= EVENT_MOVE_SSRC;
 }
 
 void event_run(struct call *c, const struct scenario_event *e)
@@ -137,6 +138,9 @@ void event_run(struct call *c, const struct scenario_event *e)
 		break;
 	case EVENT_MOVE_SSRC:
 		move_ssrc(s, e);
+		break;
+	default:
+		dave_event(c, e);
 		break;
 	}
 	if (e->null_endpoint) {

@@ -15,22 +15,33 @@
 enum { MISSED_HEARTBEATS = 3 };
 #define NONCE_LIMIT (INT64_C(1) << 53)
 
-void gw_send_text(struct gw *g, const char *text)
+static void gw_send(struct gw *g, const void *data, size_t len, bool binary)
 {
-	size_t len = strlen(text);
 	struct gw_msg *m;
 
 	if (g->close_code != 0 || g->cut || (m = malloc(sizeof(*m) + len + 1)) == NULL)
 		return;
 	m->next = NULL;
 	m->len = len;
-	memcpy(m->text, text, len + 1);
+	m->binary = binary;
+	memcpy(m->text, data, len);
+	m->text[len] = '\0';
 	if (g->last != NULL)
 		g->last->next = m;
 	else
 		g->first = m;
 	g->last = m;
 	g->wake(g->user);
+}
+
+void gw_send_text(struct gw *g, const char *text)
+{
+	gw_send(g, text, strlen(text), false);
+}
+
+void gw_send_binary(struct gw *g, const void *data, size_t len)
+{
+	gw_send(g, data, len, true);
 }
 
 struct gw_msg *gw_take(struct gw *g)
@@ -199,6 +210,7 @@ static void identify(struct gw *g, json_t *d)
 		gw_close(g, GW_SESSION_INVALID, "no room for another session");
 		return;
 	}
+	s->max_dave = json_integer_value(dave);
 	attach(g, s);
 	call_identified(s);
 }

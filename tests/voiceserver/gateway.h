@@ -52,6 +52,7 @@ enum gw_close {
 struct gw_msg {
 	struct gw_msg *next;
 	size_t len;
+	bool binary;
 	char text[]; /* with a NUL behind it */
 };
 
@@ -86,6 +87,7 @@ void gw_run(struct gw *g);
 
 /* Queues a message, ends the connection. Neither calls back before it returns. */
 void gw_send_text(struct gw *g, const char *text);
+void gw_send_binary(struct gw *g, const void *data, size_t len);
 void gw_close(struct gw *g, unsigned code, const char *reason);
 void gw_cut(struct gw *g);
 /* Takes the first message of the queue; NULL: none. Free with free(). */

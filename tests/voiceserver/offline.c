@@ -19,6 +19,7 @@ static int recorder_join(struct call *c, enum transport_mode mode)
 	s->address.sin_family = AF_INET;
 	s->address.sin_port = htons(CLIENT_PORT);
 	s->speaking = s->udp_heard = true;
+	s->max_dave = 1;
 	call_identified(s);
 	call_selected(s, mode);
 	return s->described ? TD_OK : TD_ERR_NOMEM;

@@ -17,6 +17,7 @@ const char options_help[] =
 	"  --seconds S         length of the script (default 10)\n"
 	"  --seed N            same seed, same call (default 1)\n"
 	"  --mode NAME         offer this encryption mode alone; offline also \"none\"\n"
+	"  --dave              every call is encrypted end to end\n"
 	"  --loss P, --burst-loss P, --duplicate P, --reorder P, --garbage P, --corrupt P,\n"
 	"  --truncate P        faults on the way to clients, percent of the packets\n"
 	"  --burst-length N, --reorder-depth N, --jitter MS\n"
@@ -51,6 +52,7 @@ enum option_name {
 	OPT_HELP,
 	/* members of the scenario */
 	OPT_TLS,
+	OPT_DAVE,
 	OPT_END,
 	OPT_MEDIA,
 	OPT_NUMBER, /* "seconds", "seed": long name = member */
@@ -73,6 +75,7 @@ static const struct option longs[] = {
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "tls", no_argument, NULL, OPT_TLS },
+	{ "dave", no_argument, NULL, OPT_DAVE },
 	{ "end", required_argument, NULL, OPT_END },
 	{ "media", required_argument, NULL, OPT_MEDIA },
 	{ "seconds", required_argument, NULL, OPT_NUMBER },
@@ -131,11 +134,12 @@ static json_t *plain_scenario(int speakers)
 	return json_pack("{s:[{s:o}]}", "guilds", "speakers", list);
 }
 
-static int scenario_make(struct options *o, const char *path, int speakers, json_t *changes,
-	json_t *faults, char err[static FIELDS_ERR_LEN])
+static int scenario_make(struct options *o, const char *path, int speakers, bool dave,
+	json_t *changes, json_t *faults, char err[static FIELDS_ERR_LEN])
 {
-	json_t *root, *had;
+	json_t *root, *had, *guild;
 	json_error_t where;
+	size_t i;
 
 	if (path == NULL)
 		root = plain_scenario(speakers);
@@ -152,6 +156,11 @@ static int scenario_make(struct options *o, const char *path, int speakers, json
 		json_object_update(had, faults);
 	else
 		json_object_set(root, "faults", faults);
+	json_array_foreach(json_object_get(root, "guilds"), i, guild)
+	{
+		if (dave)
+			json_object_set_new(guild, "dave", json_true());
+	}
 	return scenario_new(&o->scenario, root, err);
 }
 
@@ -209,6 +218,7 @@ int options_parse(struct options *ret, int argc, char **argv, char err[static FI
 	struct options o = { .mode = TRANSPORT_MODES, .max_seconds = 120 };
 	const char *path = NULL;
 	int opt, at = 0, speakers = 3, r = TD_OK;
+	bool dave = false;
 
 	while (r == TD_OK && (opt = getopt_long(argc, argv, "h", longs, &at)) != -1) {
 		if (opt == OPT_SCENARIO)
@@ -217,6 +227,8 @@ int options_parse(struct options *ret, int argc, char **argv, char err[static FI
 			speakers = atoi(optarg);
 		else if (opt == OPT_OFFLINE)
 			o.offline = true;
+		else if (opt == OPT_DAVE)
+			dave = true;
 		else if (opt == OPT_VERBOSE)
 			o.verbose = true;
 		else if (opt == OPT_HELP || opt == 'h')
@@ -231,7 +243,7 @@ int options_parse(struct options *ret, int argc, char **argv, char err[static FI
 			optind < argc ? argv[optind] : argv[optind - 1]);
 		r = TD_ERR_USAGE;
 	} else if (!o.help) {
-		r = scenario_make(&o, path, speakers, changes, faults, err);
+		r = scenario_make(&o, path, speakers, dave, changes, faults, err);
 	}
 	json_decref(changes);
 	json_decref(faults);

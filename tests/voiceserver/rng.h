@@ -41,6 +41,7 @@ enum rng_purpose {
 	RNG_SESSION,
 	RNG_PEER,
 	RNG_GARBAGE,
+	RNG_DAVE,
 };
 
 static inline uint32_t rng_u32(struct rng *r)

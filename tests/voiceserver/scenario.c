@@ -61,6 +61,7 @@ static const struct field speaker_fields[] = {
 	F(scenario_speaker, silence_frames, FIELD_COUNT),
 	F(scenario_speaker, extension, FIELD_BOOL),
 	F(scenario_speaker, video, FIELD_BOOL),
+	F(scenario_speaker, early_keys, FIELD_BOOL),
 	F(scenario_speaker, padding, FIELD_PERCENT),
 	MS(scenario_speaker, padding_burst),
 	MS(scenario_speaker, rtcp),
@@ -88,6 +89,7 @@ static const struct field event_fields[] = {
 static const struct field guild_fields[] = {
 	F(scenario_guild, guild_id, FIELD_ID),
 	F(scenario_guild, channel_id, FIELD_ID),
+	F(scenario_guild, dave, FIELD_BOOL),
 	OTHER("users"),
 	OTHER("speakers"),
 	OTHER("events"),
@@ -119,7 +121,10 @@ static const struct field scenario_fields[] = {
 
 /* Names of an enumeration, in the order of its values. */
 static const char *const event_names[] = { "cut", "close", "new_server", "rekey", "fragment",
-	"noise", "mute_acks", "ask_heartbeat", "garbage", "move_ssrc", NULL };
+	"noise", "mute_acks", "ask_heartbeat", "garbage", "move_ssrc", "dave_churn",
+	"dave_recreate", "dave_downgrade", "dave_upgrade", "dave_bad_commit", "dave_bad_welcome",
+	"dave_late", "dave_revoke", "dave_unexpected", "dave_corrupt", "dave_replay", "dave_plain",
+	NULL };
 static const char *const end_names[] = { "close", "leave", "stay", NULL };
 static const char *const after_names[] = { "description", "speaking", "udp", NULL };
 

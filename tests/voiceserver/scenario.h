@@ -49,7 +49,7 @@ struct scenario_speaker {
 	bool near_wrap;              /* random, and soon to wrap */
 	int64_t speaking_delay_ns;   /* of op 5, after the first packet */
 	unsigned silence_frames;
-	bool extension, video;
+	bool extension, video, early_keys;
 	double padding; /* share of packets with padding behind the frame */
 	uint64_t padding_burst_ns, rtcp_ns;
 	struct faults faults;
@@ -66,6 +66,19 @@ enum event_kind {
 	EVENT_ASK_HEARTBEAT, /* server sends op 3 */
 	EVENT_GARBAGE,       /* `count` datagrams of random bytes at once */
 	EVENT_MOVE_SSRC,     /* op 5 gives the SSRC of one speaker to another user id */
+	/* end-to-end encryption */
+	EVENT_DAVE_CHURN,       /* a speaker is removed and added again: a new epoch */
+	EVENT_DAVE_RECREATE,    /* the group begins anew (op 24) */
+	EVENT_DAVE_DOWNGRADE,   /* to protocol version 0 */
+	EVENT_DAVE_UPGRADE,     /* back to 1 */
+	EVENT_DAVE_BAD_COMMIT,  /* the recorder's next op 29 has a bit flipped */
+	EVENT_DAVE_BAD_WELCOME, /* and its next op 30 */
+	EVENT_DAVE_LATE,       /* the next one of either, and all behind it, comes length_ms late */
+	EVENT_DAVE_REVOKE,     /* an Add is proposed and revoked length_ms later */
+	EVENT_DAVE_UNEXPECTED, /* the same with a user whom no op 11 has named */
+	EVENT_DAVE_CORRUPT,    /* a speaker's next frame has a bit flipped */
+	EVENT_DAVE_REPLAY,     /* a speaker's next frame is the one before once more */
+	EVENT_DAVE_PLAIN,      /* a speaker does not encrypt for length_ms */
 };
 struct scenario_event {
 	uint64_t at_ns;
@@ -83,6 +96,7 @@ struct scenario_event {
 
 struct scenario_guild {
 	uint64_t guild_id, channel_id;
+	bool dave;       /* encrypted end to end */
 	uint64_t *users; /* real clients; the first is the recorder */
 	size_t n_users;
 	struct scenario_speaker *speakers;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bytes.h"
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/ids.h"
@@ -11,10 +12,15 @@
 #include "tests/voiceserver/packet.h"
 #include "tests/voiceserver/session.h"
 
+/* Number and opcode of a binary message. */
+enum { BINARY_HEAD = 3 };
+
 struct numbered {
 	struct numbered *next;
 	uint16_t number;
-	char *text;
+	bool binary;
+	size_t len;
+	char *text; /* with a NUL behind it */
 };
 
 int session_new(struct session **ret, struct call *call, uint64_t user_id, size_t number)
@@ -79,6 +85,29 @@ void session_say(struct session *s, int op, json_t *d)
 	json_decref(m);
 }
 
+static void numbered_deliver(struct session *s, const struct numbered *n)
+{
+	if (n->binary)
+		gw_send_binary(s->gw, n->text, n->len);
+	else
+		gw_send_text(s->gw, n->text);
+}
+
+/* Takes n over. */
+static void numbered_send(struct session *s, struct numbered *n)
+{
+	n->number = s->next_number++;
+	if (s->last != NULL)
+		s->last->next = n;
+	else
+		s->first = n;
+	s->last = n;
+	if (s->gw != NULL)
+		numbered_deliver(s, n);
+	if (++s->n_kept > s->call->server->sc->resume_buffer)
+		numbered_drop(s);
+}
+
 void session_say_numbered(struct session *s, int op, json_t *d)
 {
 	struct numbered *n = calloc(1, sizeof(*n));
@@ -89,18 +118,32 @@ void session_say_numbered(struct session *s, int op, json_t *d)
 		free(n);
 		goto out;
 	}
-	n->number = s->next_number++;
-	if (s->last != NULL)
-		s->last->next = n;
-	else
-		s->first = n;
-	s->last = n;
-	if (s->gw != NULL)
-		gw_send_text(s->gw, n->text);
-	if (++s->n_kept > s->call->server->sc->resume_buffer)
-		numbered_drop(s);
+	n->len = strlen(n->text);
+	numbered_send(s, n);
 out:
 	json_decref(m);
+}
+
+void session_say_binary(
+	struct session *s, uint8_t op, const uint16_t *id, const uint8_t *data, size_t len)
+{
+	size_t room = BINARY_HEAD + sizeof(*id) + len;
+	struct numbered *n = calloc(1, sizeof(*n));
+	struct wr w;
+
+	if (n == NULL || (n->text = malloc(room)) == NULL) {
+		free(n);
+		return;
+	}
+	wr_init(&w, n->text, room);
+	wr_u16(&w, s->next_number);
+	wr_u8(&w, op);
+	if (id != NULL)
+		wr_u16(&w, *id);
+	wr_bytes(&w, data, len);
+	n->binary = true;
+	n->len = w.len;
+	numbered_send(s, n);
 }
 
 int session_redeliver(struct session *s, int64_t ack)
@@ -115,7 +158,7 @@ int session_redeliver(struct session *s, int64_t ack)
 	if (n == NULL)
 		return TD_ERR_LIMIT;
 	for (; n != NULL; n = n->next)
-		gw_send_text(s->gw, n->text);
+		numbered_deliver(s, n);
 	return TD_OK;
 }
 

@@ -36,6 +36,7 @@ struct session {
 
 	uint32_t ssrc;
 	bool described, speaking, udp_heard;
+	int64_t max_dave; /* version the client speaks up to */
 	enum transport_mode mode;
 	uint8_t key[TRANSPORT_KEY_LEN];
 	struct transport *transport;
@@ -59,6 +60,10 @@ void session_free(struct session *s); /* NULL is fine */
  * a socket only numbered messages are kept. */
 void session_say(struct session *s, int op, json_t *d);
 void session_say_numbered(struct session *s, int op, json_t *d);
+/* A binary message of DAVE, numbered and kept; `id` goes in front of the payload unless it is NULL.
+ */
+void session_say_binary(
+	struct session *s, uint8_t op, const uint16_t *id, const uint8_t *data, size_t len);
 /* Sends again everything after number `ack` (-1: everything). TD_ERR_LIMIT: not kept any more. */
 int session_redeliver(struct session *s, int64_t ack);
 

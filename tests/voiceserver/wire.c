@@ -23,7 +23,7 @@ struct wire {
 };
 
 static const char *const fate_names[] = { "sent", "delayed", "duplicated", "lost", "corrupt",
-	"truncated" };
+	"truncated", "unreadable" };
 
 const char *wire_fate_name(enum wire_fate fate)
 {

@@ -25,8 +25,9 @@ enum wire_fate {
 	WIRE_DELAYED,    /* others overtake it */
 	WIRE_DUPLICATED, /* comes twice */
 	WIRE_LOST,
-	WIRE_CORRUPT,   /* its tag does not verify */
-	WIRE_TRUNCATED, /* shorter than its own header says */
+	WIRE_CORRUPT,    /* its tag does not verify */
+	WIRE_TRUNCATED,  /* shorter than its own header says */
+	WIRE_UNREADABLE, /* arrives, and its frame cannot be decrypted */
 };
 static inline bool wire_arrives(enum wire_fate fate)
 {

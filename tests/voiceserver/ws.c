@@ -61,7 +61,8 @@ static int piece_send(struct ws_conn *c)
 {
 	size_t left = c->out->len - c->out_sent, size = left;
 	unsigned limit = c->gw->fragment_size;
-	int flags = c->out_sent == 0 ? LWS_WRITE_TEXT : LWS_WRITE_CONTINUATION;
+	int kind = c->out->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT;
+	int flags = c->out_sent == 0 ? kind : LWS_WRITE_CONTINUATION;
 	uint8_t *buf;
 
 	if (limit > 0 && size > limit)

@@ -101,6 +101,9 @@ $(BUILD)/tests/test_mls_nomem: ALL_LDFLAGS += \
 # Published test vectors: one program, given the folder with the files.
 $(BUILD)/tests/mls_vectors: $(call obj,$(wildcard tests/vectors/mls_*.c)) $(BUILD)/libcommon.a
 	$(call link,common vectors)
+$(BUILD)/tests/dave_vectors: $(call obj,$(wildcard tests/vectors/dave_*.c)) $(BUILD)/libreceiver.a \
+		$(BUILD)/libcommon.a
+	$(call link,common receiver)
 
 # The archives name each other one way only: receiver, sinks, unpacker, common.
 link = @mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) \

@@ -64,23 +64,30 @@ static int members_new(struct call *c)
 	return TD_OK;
 }
 
-static int clips_new(struct call *c)
+static int clip_new(struct ogg_clip **ret, const struct call *c, const char *name)
 {
 	char path[4096];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", c->server->sc->media_dir, name);
+	if ((r = ogg_clip_load(ret, path)) != TD_OK)
+		fprintf(stderr, "voiceserver: %s: %s\n", path, td_strerror(r));
+	return r;
+}
+
+static int clips_new(struct call *c)
+{
 	size_t i;
 	int r;
 
 	if ((c->clips = calloc(c->guild->n_speakers + 1, sizeof(*c->clips))) == NULL)
 		return TD_ERR_NOMEM;
-	for (i = 0; i < c->guild->n_speakers; i++) {
-		snprintf(path, sizeof(path), "%s/%s", c->server->sc->media_dir,
-			c->guild->speakers[i].clip);
-		if ((r = ogg_clip_load(&c->clips[i], path)) != TD_OK) {
-			fprintf(stderr, "voiceserver: %s: %s\n", path, td_strerror(r));
+	for (i = 0; i < c->guild->n_speakers; i++)
+		if ((r = clip_new(&c->clips[i], c, c->guild->speakers[i].clip)) != TD_OK)
 			return r;
-		}
-	}
-	return TD_OK;
+	if (c->guild->users_clip == NULL)
+		return TD_OK;
+	return clip_new(&c->users_clip, c, c->guild->users_clip);
 }
 
 int call_new(struct call **ret, struct server *s, size_t number)
@@ -121,6 +128,7 @@ void call_free(struct call *c)
 		talk_free(c->members[i].talk);
 	for (i = 0; c->clips != NULL && i < c->guild->n_speakers; i++)
 		ogg_clip_free(c->clips[i]);
+	ogg_clip_free(c->users_clip);
 	free(c->tickets);
 	free(c->members);
 	free(c->clips);
@@ -346,6 +354,7 @@ void call_datagram(struct session *s, const uint8_t *data, size_t len)
 	struct rtp_header h;
 	struct session *other;
 	struct media m = { 0 };
+	enum wire_fate fate;
 	const uint8_t *payload;
 	size_t plain_len;
 	uint32_t ssrc;
@@ -371,9 +380,13 @@ void call_datagram(struct session *s, const uint8_t *data, size_t len)
 	m.len = plain_len;
 	m.extension = true;
 	m.marker = h.marker;
-	for (other = s->call->sessions; other != NULL; other = other->next)
-		if (other != s && session_hears(other))
-			session_media(other, s->user_id, s->number, &m, &none, &ssrc);
+	for (other = s->call->sessions; other != NULL; other = other->next) {
+		if (other == s || !session_hears(other))
+			continue;
+		fate = session_media(other, s->user_id, s->number, &m, &none, &ssrc);
+		if (other->recorder)
+			relayed_frame(s, &m, ssrc, fate);
+	}
 }
 
 /* ---- the script ---- */

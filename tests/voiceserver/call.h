@@ -38,7 +38,8 @@ struct call {
 	size_t n_sessions; /* ever */
 	struct member *members;
 	size_t n_members;
-	struct ogg_clip **clips; /* per speaker */
+	struct ogg_clip **clips;     /* per speaker */
+	struct ogg_clip *users_clip; /* what real clients play; NULL: not known */
 	struct cue *cues;
 	size_t n_cues, next_cue;
 	uint64_t start_ns, end_ns; /* server time; 0: not yet */

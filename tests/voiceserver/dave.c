@@ -389,10 +389,16 @@ static void sender_say(struct session *s)
 		session_say_binary(s, DAVE_EXTERNAL_SENDER, NULL, e->sender, e->len);
 }
 
-/* Op 25 comes before op 4 or after it; clients have to bear both. */
+/* Op 25 comes before op 4 or after it, and a recorder has to bear both. Other clients get it after:
+ * some there are that forget one that comes early. */
+static bool sender_early(const struct session *s)
+{
+	return s->recorder && s->number % 2 == 0;
+}
+
 void dave_identified(struct session *s)
 {
-	if (s->number % 2 == 0)
+	if (sender_early(s))
 		sender_say(s);
 }
 
@@ -406,7 +412,7 @@ void dave_described(struct session *s)
 	dave_group_changed(c->dave);
 	if (s->max_dave == 0)
 		return;
-	if (s->number % 2 == 1)
+	if (!sender_early(s))
 		sender_say(s);
 	if ((m = member_new(c->dave, s->user_id, s, NULL)) == NULL)
 		return;
@@ -552,6 +558,14 @@ enum dave_fate dave_frame(
 	m->payload = buf;
 	m->len = len;
 	return has_keys(recorder(c->dave), serial) ? DAVE_READABLE : DAVE_UNREADABLE;
+}
+
+bool dave_recorder_reads(const struct call *c)
+{
+	const struct dave_member *m = recorder(c->dave);
+
+	return c->dave->version == 0 || !c->dave->grouped ||
+		(m != NULL && m->in_group && !m->broken);
 }
 
 /* ---- the script ---- */

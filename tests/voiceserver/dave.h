@@ -58,6 +58,9 @@ enum dave_fate {
 enum dave_fate dave_frame(
 	struct call *c, struct member *from, struct media *m, uint8_t buf[static PACKET_MAX]);
 
+/* True when the recorder is where it can read what the others send. */
+bool dave_recorder_reads(const struct call *c);
+
 /* What a script does to it. */
 void dave_event(struct call *c, const struct scenario_event *e);
 

@@ -90,6 +90,7 @@ static const struct field guild_fields[] = {
 	F(scenario_guild, guild_id, FIELD_ID),
 	F(scenario_guild, channel_id, FIELD_ID),
 	F(scenario_guild, dave, FIELD_BOOL),
+	F(scenario_guild, users_clip, FIELD_TEXT),
 	OTHER("users"),
 	OTHER("speakers"),
 	OTHER("events"),

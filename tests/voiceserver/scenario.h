@@ -96,8 +96,9 @@ struct scenario_event {
 
 struct scenario_guild {
 	uint64_t guild_id, channel_id;
-	bool dave;       /* encrypted end to end */
-	uint64_t *users; /* real clients; the first is the recorder */
+	bool dave;              /* encrypted end to end */
+	const char *users_clip; /* what real clients play; NULL: not known */
+	uint64_t *users;        /* real clients; the first is the recorder */
 	size_t n_users;
 	struct scenario_speaker *speakers;
 	size_t n_speakers;

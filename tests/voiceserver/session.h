@@ -3,6 +3,7 @@
 #define TD_TESTS_VOICESERVER_SESSION_H
 
 #include "common/transport.h"
+#include "tests/voiceserver/relayed.h"
 #include "tests/voiceserver/server.h"
 #include "tests/voiceserver/talk.h"
 #include "tests/voiceserver/wire.h"
@@ -49,6 +50,7 @@ struct session {
 	struct peer *peers;
 	size_t n_peers;
 	struct wire *wire;
+	struct relayed relayed; /* what it sends */
 	struct rng rng;
 };
 

@@ -35,10 +35,16 @@ struct told {
 
 struct truth {
 	const struct scenario *sc;
-	struct told **told; /* [guild][speaker] */
+	struct told **told; /* [guild][speaker, or speakers + user] */
 	uint64_t *first_ns; /* [guild] */
 	bool nomem;
 };
+
+/* The scripted speakers, then the real clients. */
+static size_t n_tellers(const struct scenario_guild *g)
+{
+	return g->n_speakers + g->n_users;
+}
 
 int truth_new(struct truth **ret, const struct scenario *sc)
 {
@@ -54,7 +60,7 @@ int truth_new(struct truth **ret, const struct scenario *sc)
 		goto out;
 	for (i = 0; i < sc->n_guilds; i++) {
 		t->first_ns[i] = UINT64_MAX;
-		t->told[i] = calloc(sc->guilds[i].n_speakers + 1, sizeof(**t->told));
+		t->told[i] = calloc(n_tellers(&sc->guilds[i]), sizeof(**t->told));
 		if (t->told[i] == NULL)
 			goto out;
 	}
@@ -73,7 +79,7 @@ void truth_free(struct truth *t)
 	if (t == NULL)
 		return;
 	for (i = 0; t->told != NULL && i < t->sc->n_guilds; i++) {
-		for (k = 0; t->told[i] != NULL && k < t->sc->guilds[i].n_speakers; k++) {
+		for (k = 0; t->told[i] != NULL && k < n_tellers(&t->sc->guilds[i]); k++) {
 			for (j = 0; j < t->told[i][k].n; j++)
 				free(t->told[i][k].runs[j].faults);
 			free(t->told[i][k].runs);
@@ -167,9 +173,25 @@ static void run_write(FILE *f, const struct run *r)
 	fprintf(f, "]}");
 }
 
+static void speaker_write(FILE *f, const struct told *told, uint64_t user_id, const char *clip,
+	double skew_ppm, bool first)
+{
+	char id[TD_ID_TEXT];
+	size_t k;
+
+	fprintf(f, "%s\n{\"user_id\":\"%s\",\"clip\":\"%s\",\"skew_ppm\":%g,\"runs\":[",
+		first ? "" : ",", td_id_format(id, user_id), clip, skew_ppm);
+	for (k = 0; k < told->n; k++) {
+		fprintf(f, "%s\n", k > 0 ? "," : "");
+		run_write(f, &told->runs[k]);
+	}
+	fprintf(f, "]}");
+}
+
 static void guild_write(FILE *f, const struct truth *t, size_t guild)
 {
 	const struct scenario_guild *g = &t->sc->guilds[guild];
+	const struct told *told = t->told[guild];
 	char id[TD_ID_TEXT], channel[TD_ID_TEXT];
 	size_t i, k;
 
@@ -181,16 +203,12 @@ static void guild_write(FILE *f, const struct truth *t, size_t guild)
 	else
 		fprintf(f, "%" PRIu64, (uint64_t)(t->first_ns[guild] / TD_US_NS));
 	fprintf(f, ",\"speakers\":[");
-	for (i = 0; i < g->n_speakers; i++) {
-		fprintf(f, "%s\n{\"user_id\":\"%s\",\"clip\":\"%s\",\"skew_ppm\":%g,\"runs\":[",
-			i > 0 ? "," : "", td_id_format(id, g->speakers[i].user_id),
-			g->speakers[i].clip, g->speakers[i].skew_ppm);
-		for (k = 0; k < t->told[guild][i].n; k++) {
-			fprintf(f, "%s\n", k > 0 ? "," : "");
-			run_write(f, &t->told[guild][i].runs[k]);
-		}
-		fprintf(f, "]}");
-	}
+	for (i = 0; i < g->n_speakers; i++)
+		speaker_write(f, &told[i], g->speakers[i].user_id, g->speakers[i].clip,
+			g->speakers[i].skew_ppm, i == 0);
+	for (k = 0; g->users_clip != NULL && k < g->n_users; k++)
+		if (told[i + k].n > 0)
+			speaker_write(f, &told[i + k], g->users[k], g->users_clip, 0, i + k == 0);
 	fprintf(f, "]}");
 }
 

@@ -15,8 +15,9 @@ struct truth;
 int truth_new(struct truth **ret, const struct scenario *sc); /* TD_ERR_NOMEM; borrows sc */
 void truth_free(struct truth *t);                             /* NULL is fine */
 
-/* A packet of a scripted speaker. ssrc 0: there was nobody to send it to. Video and RTCP are left
- * out. Out of memory shows in truth_write(). */
+/* A packet of a scripted speaker, or of a real client: number n_speakers + its place in `users`.
+ * ssrc 0: there was nobody to send it to. Video and RTCP are left out. Out of memory shows in
+ * truth_write(). */
 void truth_packet(struct truth *t, size_t guild, size_t speaker, const struct media *m,
 	uint32_t ssrc, enum wire_fate fate);
 /* The first datagram of a guild's recorder left at this time of the call. Later calls are ignored.

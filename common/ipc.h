@@ -260,6 +260,9 @@ uint8_t *ipc_queue_put_room(struct ipc_queue *q, enum ipc_type type, uint64_t co
 /* Writes what fd takes. 0: nothing is left; 1: fd would block, more is left; TD_ERR_PEER_GONE
  * (EPIPE); TD_ERR_SYS. On a blocking fd: everything or an error. */
 int ipc_queue_write(struct ipc_queue *q, int fd);
+/* Moves every whole PACKET message of src to the end of dst; everything else in src is dropped, and
+ * src is empty then. TD_ERR_NOMEM: the rest of the packets is dropped, too. */
+int ipc_queue_salvage(struct ipc_queue *dst, struct ipc_queue *src);
 /* Takes whole PACKET messages out, oldest first, until at most `keep` bytes wait or no packet is
  * left; the message being written stays. Returns how many, and adds their number per connection
  * through the callback. */

@@ -90,11 +90,13 @@ static struct lane_conn **conn_find(struct lane *l, uint64_t conn)
 	return at;
 }
 
-/* Messages that must arrive: without memory for them the process cannot do its work. */
+/* Messages that must arrive: without memory for them the process cannot do its work. A worker that
+ * is not there yet will be told by put_state(), before any packet that waits for it. */
 static void put(
 	struct lane *l, enum ipc_type type, uint64_t conn, const void *body, size_t body_len)
 {
-	if (ipc_queue_put(&l->queue, type, conn, body, body_len, NULL, 0) != TD_OK) {
+	if (l->worker.pid > 0 &&
+		ipc_queue_put(&l->queue, type, conn, body, body_len, NULL, 0) != TD_OK) {
 		log_error("out of memory");
 		abort();
 	}
@@ -121,8 +123,9 @@ static void put_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_
 
 static void put_epoch(struct lane *l, uint64_t conn, const struct lane_epoch *e)
 {
-	if (ipc_queue_put(&l->queue, IPC_DAVE_EPOCH, conn, &e->body, sizeof(e->body), e->senders,
-		    e->count * sizeof(e->senders[0])) != TD_OK) {
+	if (l->worker.pid > 0 &&
+		ipc_queue_put(&l->queue, IPC_DAVE_EPOCH, conn, &e->body, sizeof(e->body),
+			e->senders, e->count * sizeof(e->senders[0])) != TD_OK) {
 		log_error("out of memory");
 		abort();
 	}
@@ -180,6 +183,7 @@ static void on_writable(uv_poll_t *poll, int status, int events)
 
 static int worker_start(struct lane *l)
 {
+	struct ipc_queue waiting;
 	int r;
 
 	if ((r = worker_process_start(&l->worker, l->conf.unpacker)) != TD_OK)
@@ -190,7 +194,11 @@ static int worker_start(struct lane *l)
 	l->writable->data = l;
 	l->started_ns = td_mono_ns();
 	l->ping_ns = 0;
+	waiting = l->queue;
+	ipc_queue_init(&l->queue);
 	put_state(l);
+	if (ipc_queue_salvage(&l->queue, &waiting) != TD_OK)
+		log_error("out of memory: packets for a new unpacker are lost");
 	lane_thread_worker(l->thread, l->worker.reply_fd);
 	return TD_OK;
 }
@@ -231,9 +239,6 @@ static void on_down(uv_async_t *async)
 		return;
 	worker_stop(l, how, sizeof(how));
 	snprintf(text, sizeof(text), "%s%s%s", why, *why != '\0' ? ", " : "", how);
-	/* What was queued for the dead worker goes with it, counted; its state is sent anew. */
-	ipc_queue_shed(&l->queue, 0, count_shed, l);
-	ipc_queue_free(&l->queue);
 
 	if (td_mono_ns() - l->started_ns > SETTLED_NS)
 		l->respawn_ms = 0;

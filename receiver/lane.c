@@ -23,6 +23,7 @@ enum {
 	QUEUE_KEEP = 6 * 1024 * 1024, /* ... down to this */
 	QUEUE_CONGESTED = 256 * 1024,
 	RESPAWN_MAX_MS = 1000,
+	REFUSALS_MAX = 10, /* in a row: what kills them is what we send */
 };
 #define HANG_NS (1500 * TD_MS_NS)
 #define DAVE_KEEP_NS (10 * TD_SEC_NS) /* old epochs, behind the next one's beginning */
@@ -71,6 +72,7 @@ struct lane {
 	_Atomic(const char *) down_why;
 	uint64_t started_ns;
 	unsigned respawn_ms; /* 0: at once */
+	unsigned refusals;   /* workers in a row that ended by themselves */
 
 	uint64_t ping_ns, ping_heard; /* a PING waits for its PONG since; 0: none */
 };
@@ -220,12 +222,12 @@ static void count_shed(void *user, uint64_t conn)
 	lane_count(user, conn, COUNTER_OVERLOAD, 1);
 }
 
-static void worker_stop(struct lane *l, char *how, size_t how_len)
+static bool worker_stop(struct lane *l, char *how, size_t how_len)
 {
 	if (l->writable != NULL)
 		uv_close((uv_handle_t *)l->writable, handle_freed);
 	l->writable = NULL;
-	worker_process_end(&l->worker, how, how_len);
+	return worker_process_end(&l->worker, how, how_len);
 }
 
 /* The lane thread has read the last of the old worker; now a new one can take its place. */
@@ -234,15 +236,19 @@ static void on_down(uv_async_t *async)
 	struct lane *l = async->data;
 	const char *why = atomic_exchange(&l->down_why, NULL);
 	char how[64] = "", text[160];
+	bool refused;
 
 	if (why == NULL || l->ending)
 		return;
-	worker_stop(l, how, sizeof(how));
+	refused = worker_stop(l, how, sizeof(how));
 	snprintf(text, sizeof(text), "%s%s%s", why, *why != '\0' ? ", " : "", how);
 
 	if (td_mono_ns() - l->started_ns > SETTLED_NS)
-		l->respawn_ms = 0;
-	l->conf.worker_lost(l->conf.user, l->conf.index, text, false);
+		l->respawn_ms = l->refusals = 0;
+	l->refusals = refused ? l->refusals + 1 : 0;
+	l->conf.worker_lost(l->conf.user, l->conf.index, text, l->refusals > REFUSALS_MAX);
+	if (l->refusals > REFUSALS_MAX)
+		return;
 	if (l->respawn_ms == 0)
 		worker_start_or_retry(l);
 	else

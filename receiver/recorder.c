@@ -227,7 +227,7 @@ static void on_worker_lost(void *user, unsigned index, const char *how, bool fat
 	char text[256];
 
 	if (fatal) {
-		log_error("lane %u: the unpacker cannot be started: %s", index, how);
+		log_error("lane %u: the unpacker cannot be kept running: %s", index, how);
 		r->failed = true;
 		r->conf.broken(r->conf.user);
 		return;

@@ -94,7 +94,7 @@ out:
 	return r;
 }
 
-void worker_process_end(struct worker_process *w, char *text, size_t len)
+bool worker_process_end(struct worker_process *w, char *text, size_t len)
 {
 	int status = 0;
 
@@ -102,7 +102,7 @@ void worker_process_end(struct worker_process *w, char *text, size_t len)
 		close(w->request_fd);
 	w->request_fd = -1;
 	if (w->pid <= 0)
-		return;
+		return false;
 	kill(w->pid, SIGKILL);
 	while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -111,4 +111,5 @@ void worker_process_end(struct worker_process *w, char *text, size_t len)
 		snprintf(text, len, "killed by signal %d", WTERMSIG(status));
 	else
 		snprintf(text, len, "exit status %d", WEXITSTATUS(status));
+	return WIFEXITED(status) && WEXITSTATUS(status) != 0;
 }

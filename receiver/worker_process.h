@@ -2,6 +2,7 @@
 #ifndef TD_RECEIVER_WORKER_PROCESS_H
 #define TD_RECEIVER_WORKER_PROCESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -23,7 +24,8 @@ int worker_process_path(char *ret, size_t len);
 int worker_process_start(struct worker_process *ret, const char *path);
 
 /* Kills the process if it still runs, waits for it, closes request_fd (reply_fd belongs to the lane
- * thread) and says in text how it ended ("killed by signal 9", "exit status 1"). */
-void worker_process_end(struct worker_process *w, char *text, size_t len);
+ * thread) and says in text how it ended ("killed by signal 9", "exit status 1"). True when it ended
+ * by itself, and not well. */
+bool worker_process_end(struct worker_process *w, char *text, size_t len);
 
 #endif

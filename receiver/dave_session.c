@@ -224,12 +224,13 @@ void dave_session_version(struct dave_session *d, unsigned version, uint64_t now
 	bool settled =
 		d->n_pending == 0 && (d->version == 0 || dave_group_is_established(&d->group));
 	bool again = d->described && version == d->described_version;
+	bool first = !d->described;
 
 	catch_up(d, now_ns);
-	if (d->described && (version == d->version || (again && !settled)))
-		return;
 	d->described = true;
 	d->described_version = version;
+	if (!first && (version == d->version || (again && !settled)))
+		return;
 	if (version > DAVE_MAX_VERSION) {
 		refuse_version(d, version);
 		return;

@@ -47,9 +47,10 @@ LIBS := $(FOLDERS:%=$(BUILD)/lib%.a)
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAY := $(FUZZ:%=$(BUILD)/tests/%)
+VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
 all: $(BUILD)/receiver $(BUILD)/unpacker
-tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(UNIT) $(FUZZ_REPLAY)
+tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 
 ## demo: record a loopback call of three speakers and show the tracks
 demo: deps
@@ -61,9 +62,9 @@ check: deps
 	@$(MAKE) --no-print-directory -s -j$(JOBS) tests
 	@tests/run.sh $(BUILD)
 
-## unit: the unit tests and the fuzz corpora alone
+## unit: the unit tests, the vectors and the fuzz corpora alone
 unit:
-	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(UNIT) $(FUZZ_REPLAY)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 	@tests/run.sh $(BUILD) unit
 
 ## fuzz: every fuzz target for SECONDS (default 60) each, with clang

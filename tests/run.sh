@@ -45,6 +45,22 @@ for program in "$build"/tests/fuzz_*; do
 	[ -x "$program" ] && [ -d "tests/fuzz/corpus/$name" ] || continue
 	run_tap "$name (corpus)" 120 "$program" "tests/fuzz/corpus/$name"
 done
+# A runner of published vectors counts for itself, on its last line.
+for kind in mls dave; do
+	timeout -k 5 120 "$build/tests/${kind}_vectors" "tests/vectors/$kind" >"$log" 2>&1 </dev/null
+	status=$?
+	set -- $(tail -n 1 "$log" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+	[ $# -eq 3 ] && { [ $status -eq 0 ] || [ "$2" -gt 0 ]; } || set -- 0 1 0
+	passed=$((passed + $1))
+	failed=$((failed + $2))
+	skipped=$((skipped + $3))
+	if [ "$2" -gt 0 ]; then
+		echo "FAIL ${kind}_vectors (exit status $status)"
+		tail -n 40 "$log" | sed 's/^/    /'
+	else
+		echo "ok   ${kind}_vectors: $1, $3 skipped"
+	fi
+done
 if [ "$which" = all ]; then
 	for script in tests/system/*.sh; do
 		[ "${script##*/}" != lib.sh ] || continue

@@ -307,20 +307,29 @@ static int next_message(struct rd *r, struct mls_span *ret)
 	return TD_OK;
 }
 
+/* Bad ones are passed over: who stops at the first lacks the good ones behind it when somebody
+ * else's commit names them. But there is no commit of ours to such a message. */
 static int append(struct dave_group *g, struct rd messages, bool *counts)
 {
+	enum { BAD_MAX = 8 };
 	struct rd walk = messages;
 	struct mls_span message;
-	int r;
+	int r = TD_OK, bad = 0;
 
 	while (rd_left(&walk) > 0)
 		if (next_message(&walk, &message) < 0)
 			return mls_fail(&g->cx, TD_ERR_MALFORMED, "proposals: malformed");
-	while (rd_left(&messages) > 0)
-		if ((r = next_message(&messages, &message)) < 0 ||
-			(r = append_one(g, message, counts)) < 0)
-			return r;
-	return TD_OK;
+	while (rd_left(&messages) > 0 && bad < BAD_MAX && !td_err_is_fatal(r)) {
+		int one = next_message(&messages, &message);
+
+		if (one == TD_OK)
+			one = append_one(g, message, counts);
+		if (one < 0) {
+			r = one;
+			bad++;
+		}
+	}
+	return r;
 }
 
 static int revoke_one(struct dave_group *g, struct mls_span ref)

@@ -624,6 +624,46 @@ static void add_before_remove(void **state)
 	sim_free(s);
 }
 
+/* A bad proposal is passed over, and there is no commit of ours to its message. */
+static void bad_among_good(void **state)
+{
+	struct sim *s = sim_new_call(34, 3);
+	struct mls_span payload;
+	struct sim_list l;
+	size_t i;
+
+	(void)state;
+	sim_enter(s);
+	sim_enter(s);
+	l = sim_list(s);
+	sim_propose_add(s, &l, 3);
+	sim_propose_remove(s, &l, 3); /* nobody there */
+	sim_propose_add(s, &l, 4);
+	payload = sim_finish(&l);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(sim_say(s, i, 27, payload.p, payload.len), TD_ERR_MALFORMED);
+		assert_int_equal(s->c[i].n_commits, 0);
+		assert_int_equal(s->c[i].n_invalid, 0);
+		assert_int_equal(mls_group_n_proposals(sim_group(s, i)->group), 2);
+	}
+	s->c[2].connected = false;
+	l = sim_list(s);
+	sim_propose_remove(s, &l, sim_leaf(s, 2));
+	sim_say_all(s, 27, sim_finish(&l));
+	sim_announce(s, 1, 6);
+	sim_check(s);
+	assert_int_equal(s->c[0].n_members, 4);
+	/* Enough is enough. */
+	l = sim_list(s);
+	for (i = 0; i < 100; i++)
+		sim_propose_remove(s, &l, 4000 + (uint32_t)i);
+	sim_propose_remove(s, &l, 1);
+	payload = sim_finish(&l);
+	assert_true(sim_say(s, 0, 27, payload.p, payload.len) < 0);
+	assert_int_equal(mls_group_n_proposals(sim_group(s, 0)->group), 0);
+	sim_free(s);
+}
+
 /* The next commit comes before the one before it was executed. */
 static void several_pending(void **state)
 {
@@ -1028,6 +1068,7 @@ int main(void)
 		cmocka_unit_test(aside),
 		cmocka_unit_test(revoked),
 		cmocka_unit_test(add_before_remove),
+		cmocka_unit_test(bad_among_good),
 		cmocka_unit_test(several_pending),
 		cmocka_unit_test(failing),
 		cmocka_unit_test(failing_zero),

@@ -217,6 +217,14 @@ int conn_advance(struct conn *c, uint64_t now_ns)
 				first = src;
 			}
 		}
+		/* Before the keys go, what could wait for them has left. */
+		if (dave_stage_due(&c->dave) < due) {
+			due = dave_stage_due(&c->dave);
+			if (due <= now_ns) {
+				dave_stage_advance(&c->dave, due);
+				continue;
+			}
+		}
 		c->due_ns = due;
 		if (due > now_ns || due == REORDER_NEVER)
 			break;
@@ -301,7 +309,10 @@ static void count_failure(struct conn *c, int error)
 
 static int rtp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len)
 {
-	struct packet p = { .arrival_ns = arrival_ns };
+	struct packet p = {
+		.arrival_ns = arrival_ns,
+		.plain_ok = dave_stage_takes_plain(&c->dave, arrival_ns),
+	};
 	struct rtp_header h;
 	size_t plain_len, payload_len;
 	int r;
@@ -409,12 +420,14 @@ int conn_new(struct conn **ret, uint64_t id, const struct ipc_conn_open *open,
 	c->conf = (struct stream_conf){
 		.out = out,
 		.pool = pool,
+		.dave = &c->dave,
 		.conn = id,
 		.reorder_ns = open->reorder_ns < MAX_WAIT_NS ? open->reorder_ns : MAX_WAIT_NS,
 		.want = open->want,
 		.channels = (int)open->channels,
 	};
 	c->hold_ns = open->hold_ns < MAX_WAIT_NS ? open->hold_ns : MAX_WAIT_NS;
+	dave_stage_init(&c->dave, c->hold_ns);
 	c->due_ns = c->counters_due_ns = REORDER_NEVER;
 	TAILQ_INIT(&c->active);
 	TAILQ_INIT(&c->named);
@@ -437,6 +450,7 @@ void conn_free(struct conn *c)
 	forget_sources(c);
 	map_free(&c->sources);
 	transport_free(c->transport);
+	dave_stage_reset(&c->dave);
 	free(c);
 }
 
@@ -451,6 +465,38 @@ int conn_key(struct conn *c, const struct ipc_key *key)
 	c->transport = t;
 	c->own_ssrc = key->own_ssrc;
 	return TD_OK;
+}
+
+static int source_retry(struct conn *c, struct source *src, bool new_epoch, uint64_t at_ns)
+{
+	int r;
+
+	if (src->stream == NULL || src->stream->sealed == 0)
+		return TD_OK;
+	r = stream_retry(src->stream, new_epoch, at_ns, c->now_ns);
+	due_at(c, stream_due(src->stream));
+	touch(c);
+	return r;
+}
+
+int conn_dave_epoch(
+	struct conn *c, const struct ipc_dave_epoch *e, const uint8_t *senders, size_t count)
+{
+	struct source *src;
+	int r = dave_stage_epoch(&c->dave, e, senders, count);
+
+	due_at(c, dave_stage_due(&c->dave));
+	TAILQ_FOREACH(src, &c->active, link)
+	{
+		if (r == TD_OK && count > 0)
+			r = source_retry(c, src, true, e->at_ns);
+	}
+	return r == TD_OK ? conn_advance(c, c->now_ns) : r;
+}
+
+void conn_dave_passthrough(struct conn *c, uint64_t until_ns)
+{
+	c->dave.plain_until_ns = until_ns;
 }
 
 int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id)
@@ -475,8 +521,11 @@ int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id)
 	if (r != TD_OK)
 		return r;
 	src->user_id = user_id;
-	if (src->stream != NULL)
+	if (src->stream != NULL) {
 		src->stream->user_id = user_id;
+		if ((r = source_retry(c, src, false, 0)) != TD_OK)
+			return r;
+	}
 	if (src->hold != NULL && (r = source_release(c, src)) == TD_OK && src->stream == NULL)
 		r = source_finish(c, src);
 	/* What the packets brought along may be due by now. */
@@ -518,5 +567,6 @@ int conn_reset(struct conn *c)
 	transport_free(c->transport);
 	c->transport = NULL;
 	c->own_ssrc = 0;
+	dave_stage_reset(&c->dave);
 	return r;
 }

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "common/ipc.h"
+#include "unpacker/dave_stage.h"
 #include "unpacker/map.h"
 #include "unpacker/stream.h"
 
@@ -42,6 +43,7 @@ struct conn {
 	uint64_t counters_due_ns;      /* REORDER_NEVER: nothing was counted since the last time */
 	uint64_t count[COUNTER_COUNT]; /* of what belongs to no SSRC */
 	uint8_t plain[IPC_MAX_DGRAM];  /* the datagram at hand, opened */
+	struct dave_stage dave;
 };
 
 /* `out` and `pool` are borrowed. Also TD_ERR_MALFORMED: a value that cannot be. */
@@ -54,11 +56,15 @@ int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id);
 int conn_speaker_gone(struct conn *c, uint64_t user_id);
 /* A datagram of at most IPC_MAX_DGRAM bytes. */
 int conn_packet(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len);
+/* A DAVE_EPOCH with `count` senders behind it; what waited for its keys is opened first. */
+int conn_dave_epoch(
+	struct conn *c, const struct ipc_dave_epoch *e, const uint8_t *senders, size_t count);
+void conn_dave_passthrough(struct conn *c, uint64_t until_ns);
 int conn_advance(struct conn *c, uint64_t now_ns);
 int conn_send_counters(struct conn *c);
-/* Everything that waits leaves, every stream ends; key and speakers stay. */
+/* Everything that waits leaves, every stream ends; keys and speakers stay. */
 int conn_flush(struct conn *c);
-/* The same, and key and speakers are forgotten. */
+/* The same, and keys and speakers are forgotten, and unencrypted frames are taken. */
 int conn_reset(struct conn *c);
 
 #endif

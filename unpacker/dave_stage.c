@@ -1,10 +1,196 @@
 /* SPDX-License-Identifier: ISC */
 #include "unpacker/dave_stage.h"
 
-void dave_stage_open(
-	uint64_t user_id, const uint8_t *frame, size_t len, const uint8_t **ret, size_t *ret_len)
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/dave_ratchet.h"
+#include "common/err.h"
+#include "common/opus_packet.h"
+
+#define OLD_NS (10 * TD_SEC_NS)
+
+struct dave_epoch {
+	uint64_t at_ns;
+	uint64_t until_ns; /* frames that arrive from then on do not open; UINT64_MAX: not known */
+	size_t senders;
+	/* One locked piece, a secret for each sender: base, later what the ratchet makes of it. */
+	uint8_t (*secret)[DAVE_RATCHET_SECRET_LEN];
+	struct epoch_sender {
+		uint64_t user_id;
+		size_t secret;
+		struct dave_ratchet *ratchet; /* NULL until it is needed */
+	} sender[];                           /* by user_id */
+};
+
+/* ---- epochs ---- */
+
+static void epoch_free(struct dave_epoch *e)
 {
-	(void)user_id;
-	*ret = frame;
-	*ret_len = len;
+	size_t i;
+
+	if (e == NULL)
+		return;
+	for (i = 0; i < e->senders; i++)
+		dave_ratchet_free(e->sender[i].ratchet);
+	sodium_free(e->secret); /* wipes */
+	free(e);
+}
+
+static int by_user(const void *a, const void *b)
+{
+	const struct epoch_sender *x = a, *y = b;
+
+	return (x->user_id > y->user_id) - (x->user_id < y->user_id);
+}
+
+static int epoch_new(struct dave_epoch **ret, uint64_t at_ns, const uint8_t *senders, size_t count)
+{
+	struct dave_epoch *e = calloc(1, sizeof(*e) + count * sizeof(e->sender[0]));
+	size_t i;
+
+	/* Locked where the system lets us; where it does not, guarded and wiped all the same. */
+	if (e == NULL || (e->secret = sodium_malloc(count * sizeof(e->secret[0]))) == NULL) {
+		free(e);
+		return TD_ERR_NOMEM;
+	}
+	e->at_ns = at_ns;
+	e->until_ns = UINT64_MAX;
+	e->senders = count;
+	for (i = 0; i < count; i++, senders += sizeof(struct ipc_dave_sender)) {
+		memcpy(&e->sender[i].user_id, senders, sizeof(e->sender[i].user_id));
+		memcpy(e->secret[i], senders + offsetof(struct ipc_dave_sender, secret),
+			DAVE_RATCHET_BASE_LEN);
+		e->sender[i].secret = i;
+	}
+	qsort(e->sender, count, sizeof(e->sender[0]), by_user);
+	*ret = e;
+	return TD_OK;
+}
+
+static void forget_oldest(struct dave_stage *d)
+{
+	epoch_free(d->epoch[0]);
+	memmove(d->epoch, d->epoch + 1, --d->epochs * sizeof(d->epoch[0]));
+}
+
+void dave_stage_init(struct dave_stage *d, uint64_t wait_ns)
+{
+	memset(d, 0, sizeof(*d));
+	d->wait_ns = wait_ns;
+	d->plain_until_ns = UINT64_MAX;
+}
+
+void dave_stage_reset(struct dave_stage *d)
+{
+	while (d->epochs > 0)
+		forget_oldest(d);
+	sodium_memzero(d->plain, sizeof(d->plain));
+	dave_stage_init(d, d->wait_ns);
+}
+
+int dave_stage_epoch(
+	struct dave_stage *d, const struct ipc_dave_epoch *m, const uint8_t *senders, size_t count)
+{
+	struct dave_epoch *e = NULL;
+	size_t i;
+	int r;
+
+	if (count > 0 && (r = epoch_new(&e, m->at_ns, senders, count)) != TD_OK)
+		return r;
+	for (i = 0; i < d->epochs; i++) {
+		if (m->at_ns + OLD_NS < d->epoch[i]->until_ns)
+			d->epoch[i]->until_ns = m->at_ns + OLD_NS;
+	}
+	if (e == NULL)
+		return TD_OK;
+	if (d->epochs == DAVE_STAGE_EPOCHS)
+		forget_oldest(d);
+	d->epoch[d->epochs++] = e;
+	d->encrypted = true;
+	return TD_OK;
+}
+
+/* None ends later than one that came after it. */
+uint64_t dave_stage_due(const struct dave_stage *d)
+{
+	if (d->epochs == 0 || d->epoch[0]->until_ns == UINT64_MAX)
+		return UINT64_MAX;
+	return d->epoch[0]->until_ns + d->wait_ns;
+}
+
+void dave_stage_advance(struct dave_stage *d, uint64_t now_ns)
+{
+	while (dave_stage_due(d) <= now_ns)
+		forget_oldest(d);
+}
+
+/* ---- frames ---- */
+
+static int sender_open(struct dave_stage *d, enum dave_verdict *ret, struct dave_epoch *e,
+	uint64_t user_id, const uint8_t *data, uint64_t arrival_ns)
+{
+	const struct epoch_sender key = { .user_id = user_id };
+	struct epoch_sender *s =
+		bsearch(&key, e->sender, e->senders, sizeof(e->sender[0]), by_user);
+	int r;
+
+	*ret = DAVE_STAGE_NO_KEY;
+	if (s == NULL || arrival_ns >= e->until_ns)
+		return TD_OK;
+	if (s->ratchet == NULL &&
+		(r = dave_ratchet_new(&s->ratchet, e->secret[s->secret], e->at_ns)) != TD_OK)
+		return r;
+	switch (dave_ratchet_open(s->ratchet, d->plain, &d->frame, data, arrival_ns)) {
+	case TD_OK:
+		*ret = DAVE_STAGE_OPENED;
+		return TD_OK;
+	case TD_ERR_DUPLICATE:
+		*ret = DAVE_STAGE_REPLAYED;
+		return TD_OK;
+	case TD_ERR_LIMIT:
+		*ret = DAVE_STAGE_LIMIT;
+		return TD_OK;
+	case TD_ERR_AUTH:
+		*ret = DAVE_STAGE_AUTH;
+		return TD_OK;
+	default:
+		return TD_ERR_NOMEM;
+	}
+}
+
+bool dave_stage_takes_plain(const struct dave_stage *d, uint64_t arrival_ns)
+{
+	return d->plain_until_ns == UINT64_MAX || arrival_ns < d->plain_until_ns;
+}
+
+int dave_stage_open(struct dave_stage *d, enum dave_verdict *ret, uint64_t user_id,
+	const uint8_t *data, size_t len, uint64_t arrival_ns, bool plain_ok, bool newest_alone)
+{
+	size_t i = d->epochs, end = newest_alone && d->epochs > 0 ? d->epochs - 1 : 0;
+	enum dave_verdict v;
+	int r;
+
+	*ret = DAVE_STAGE_CLEAR;
+	if (len == 0 || opus_packet_is_silence(data, len))
+		return TD_OK;
+	if (len > sizeof(d->plain) || dave_frame_parse(&d->frame, data, len) != TD_OK) {
+		if (!plain_ok)
+			*ret = DAVE_STAGE_REFUSED;
+		else if (d->encrypted)
+			*ret = DAVE_STAGE_PLAIN;
+		return TD_OK;
+	}
+	*ret = DAVE_STAGE_NO_KEY;
+	while (user_id != 0 && i-- > end) {
+		if ((r = sender_open(d, &v, d->epoch[i], user_id, data, arrival_ns)) != TD_OK)
+			return r;
+		if (v < DAVE_STAGE_NO_KEY || v > *ret)
+			*ret = v;
+		if (v < DAVE_STAGE_NO_KEY)
+			return TD_OK;
+	}
+	return TD_OK;
 }

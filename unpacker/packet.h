@@ -2,9 +2,19 @@
 #ifndef TD_UNPACKER_PACKET_H
 #define TD_UNPACKER_PACKET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/counters.h"
+
+/* What became of the end-to-end encryption around a packet. */
+enum packet_state {
+	PACKET_OPEN,    /* data is Opus */
+	PACKET_SEALED,  /* data is encrypted: waits for its key until sealed_until_ns */
+	PACKET_DROPPED, /* takes its place in the sequence and nothing else */
+};
 
 /* One RTP packet, transport and headers taken off. */
 struct packet {
@@ -12,8 +22,12 @@ struct packet {
 	int64_t seq;    /* unwrapped once its stream looked at it; the wire's 16 bits before */
 	uint32_t spurt; /* the stream's number of the talk spurt it belongs to */
 	uint32_t ts;
-	const uint8_t *data; /* borrowed; owned by a packet from packet_keep() */
-	uint16_t len;        /* 0: nothing but padding inside */
+	const uint8_t *data;      /* borrowed; owned by a packet from packet_keep() */
+	uint16_t len;             /* 0: nothing but padding inside */
+	bool plain_ok;            /* unencrypted frames were taken when it arrived */
+	uint8_t state;            /* enum packet_state */
+	uint8_t reason;           /* enum td_counter: why it is not open */
+	uint64_t sealed_until_ns; /* 0 unless sealed */
 };
 
 /* A copy with bytes of its own, in one piece for free(); NULL: out of memory. */

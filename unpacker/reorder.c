@@ -99,7 +99,8 @@ static void advance(struct reorder *r, int64_t seq)
 
 bool reorder_pass(struct reorder *r, const struct packet *p, uint64_t now_ns)
 {
-	if (!r->started || p->seq != r->next || reorder_holds(r, now_ns))
+	if (!r->started || p->seq != r->next || reorder_holds(r, now_ns) ||
+		p->sealed_until_ns > now_ns)
 		return false;
 	admit(r, p->seq);
 	advance(r, p->seq);
@@ -117,6 +118,11 @@ int reorder_put(struct reorder *r, const struct packet *p)
 	if (r->waiting++ == 0 || p->arrival_ns < r->oldest_ns)
 		r->oldest_ns = p->arrival_ns;
 	return TD_OK;
+}
+
+struct packet *reorder_at(struct reorder *r, int64_t seq)
+{
+	return r->waiting > 0 && seq >= r->next && seq <= r->highest ? r->slot[slot_of(seq)] : NULL;
 }
 
 /* The waiting packet with the lowest number. There is one. */
@@ -137,12 +143,21 @@ static bool is_held(const struct reorder *r, const struct packet *p, uint64_t no
 
 uint64_t reorder_due(const struct reorder *r)
 {
+	const struct packet *p;
+	uint64_t due;
+
 	if (r->waiting == 0)
 		return REORDER_NEVER;
-	/* reorder_pop() was asked after every change: if it is not a hold, it is a gap. */
-	if (r->hold_until_ns > 0 && front(r)->spurt >= r->hold_spurt)
+	p = front(r);
+	if (r->hold_until_ns > 0 && p->spurt >= r->hold_spurt)
 		return r->hold_until_ns;
-	return r->oldest_ns + r->window_ns;
+	/* reorder_pop() was asked after every change: it is a gap, a seal or both. */
+	due = p->seq != r->next ? r->oldest_ns + r->window_ns : 0;
+	if (p->sealed_until_ns <= due)
+		return due;
+	/* A seal can outlast the hold of a later spurt, whose time is settled when it ends. */
+	due = p->sealed_until_ns;
+	return r->hold_until_ns > 0 && r->hold_until_ns < due ? r->hold_until_ns : due;
 }
 
 static void find_oldest(struct reorder *r)
@@ -171,7 +186,7 @@ struct packet *reorder_pop(struct reorder *r, uint64_t now_ns, int64_t *ret_lost
 	if (r->waiting == 0)
 		return NULL;
 	p = front(r);
-	if (is_held(r, p, now_ns))
+	if (is_held(r, p, now_ns) || p->sealed_until_ns > now_ns)
 		return NULL;
 	if (p->seq != r->next && now_ns - r->oldest_ns < r->window_ns)
 		return NULL;

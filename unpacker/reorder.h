@@ -11,8 +11,9 @@
 /*
  * The packets of one SSRC in the order of their sequence numbers. One that is next passes at once;
  * one behind a gap waits for those before it, but never longer than `window_ns` after it arrived:
- * then every gap before it is given up. Owns what waits. No clock: time comes with the calls and
- * never falls.
+ * then every gap before it is given up. One that is sealed leaves when it is opened or at its
+ * sealed_until_ns, and nothing behind it before it does. Owns what waits. No clock: time comes with
+ * the calls and never falls.
  */
 enum { REORDER_SLOTS = 512 };
 #define REORDER_NEVER UINT64_MAX
@@ -45,6 +46,9 @@ enum reorder_verdict reorder_check(const struct reorder *r, uint16_t seq, int64_
 /* Packets of this spurt and later ones are not released before `until_ns`. */
 void reorder_hold(struct reorder *r, uint32_t spurt, uint64_t until_ns);
 bool reorder_holds(const struct reorder *r, uint64_t now_ns);
+
+/* The waiting packet of this number, still the reorder's; NULL: none. */
+struct packet *reorder_at(struct reorder *r, int64_t seq);
 
 /* The packet is the next one, nothing holds it, and it may be played without being kept: its place
  * is taken. Else false, and reorder_put() is what to call. */

@@ -6,7 +6,6 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/opus_packet.h"
-#include "unpacker/dave_stage.h"
 
 #define IDLE_NS (200 * TD_MS_NS)       /* this long without a packet ends a talk spurt */
 #define SPURT_HOLD_NS (100 * TD_MS_NS) /* how long its start waits at most */
@@ -247,6 +246,21 @@ static int64_t min64(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* What came and did not open was filled like what never came, and is counted by its own reason. */
+static void count_gap(struct stream *s, int64_t fec, int64_t concealed)
+{
+	int64_t lost = s->gap.lost - s->gap.unopened;
+
+	if (s->gap.last_unopened)
+		fec = 0;
+	concealed = min64(concealed, lost - fec);
+	s->count[COUNTER_LOST] += (uint64_t)lost;
+	s->count[COUNTER_FEC] += (uint64_t)fec;
+	s->count[COUNTER_CONCEALED] += (uint64_t)concealed;
+	s->count[COUNTER_SKIPPED] += (uint64_t)(lost - fec - concealed);
+	s->gap = (struct stream_gap){ 0 };
+}
+
 /* Fills what was lost before p as far as that makes sense, and counts what became of it. */
 static int close_gap(struct stream *s, const struct packet *p)
 {
@@ -276,11 +290,7 @@ static int close_gap(struct stream *s, const struct packet *p)
 			s, p, IPC_FRAME_FEC, p->ts - (uint32_t)copied, s->gap.last_seq, copied);
 		fec = r == TD_OK;
 	}
-	s->count[COUNTER_LOST] += (uint64_t)lost;
-	s->count[COUNTER_FEC] += (uint64_t)fec;
-	s->count[COUNTER_CONCEALED] += (uint64_t)concealed;
-	s->count[COUNTER_SKIPPED] += (uint64_t)(lost - fec - concealed);
-	s->gap.lost = 0;
+	count_gap(s, fec, concealed);
 	return td_err_is_fatal(r) ? r : TD_OK;
 }
 
@@ -291,6 +301,7 @@ static void widen_gap(struct stream *s, int64_t lost, int64_t before_seq)
 	if (s->gap.lost == 0)
 		s->gap.first_seq = before_seq - lost;
 	s->gap.last_seq = before_seq - 1;
+	s->gap.last_unopened = false;
 	s->gap.lost += lost;
 }
 
@@ -301,6 +312,14 @@ static int play(struct stream *s, const struct packet *p, int64_t lost)
 	int samples, r;
 
 	widen_gap(s, lost, p->seq);
+	if (p->state != PACKET_OPEN) {
+		s->sealed -= p->state == PACKET_SEALED;
+		s->count[p->reason]++;
+		widen_gap(s, 1, p->seq + 1);
+		s->gap.unopened++;
+		s->gap.last_unopened = true;
+		return TD_OK;
+	}
 	if (p->len == 0) {
 		s->count[COUNTER_PADDING]++;
 		return TD_OK;
@@ -326,6 +345,71 @@ static int play(struct stream *s, const struct packet *p, int64_t lost)
 	s->end_celt = opus_packet_is_celt(p->data, p->len);
 	s->count[COUNTER_DECODED]++;
 	s->count[COUNTER_SILENCE] += silence;
+	return TD_OK;
+}
+
+/* ---- end-to-end encryption ---- */
+
+static void drop(struct packet *p, enum td_counter reason)
+{
+	p->state = PACKET_DROPPED;
+	p->reason = (uint8_t)reason;
+	p->sealed_until_ns = 0;
+}
+
+/* What fits no key may be of an epoch still to come. The gravest reason of all tries is kept. */
+static void seal(struct stream *s, struct packet *p, enum dave_verdict v)
+{
+	static const enum td_counter reasons[] = {
+		[DAVE_STAGE_NO_KEY] = COUNTER_DAVE_NO_KEY,
+		[DAVE_STAGE_LIMIT] = COUNTER_DAVE_REPLAY,
+		[DAVE_STAGE_AUTH] = COUNTER_DAVE_AUTH,
+	};
+
+	if (p->state == PACKET_SEALED && v == DAVE_STAGE_NO_KEY)
+		return;
+	if (p->state == PACKET_SEALED && v == DAVE_STAGE_LIMIT && p->reason == COUNTER_DAVE_AUTH)
+		return;
+	p->state = PACKET_SEALED;
+	p->reason = (uint8_t)reasons[v];
+	p->sealed_until_ns = p->arrival_ns + s->conf->dave->wait_ns;
+}
+
+/* Opens p, or finds out what is to become of it. Its plaintext is the stage's. */
+static int open_packet(struct stream *s, struct packet *p, bool newest_alone)
+{
+	struct dave_stage *d = s->conf->dave;
+	enum dave_verdict v;
+	int r = dave_stage_open(
+		d, &v, s->user_id, p->data, p->len, p->arrival_ns, p->plain_ok, newest_alone);
+
+	if (r != TD_OK)
+		return r;
+	switch (v) {
+	case DAVE_STAGE_OPENED:
+		s->count[COUNTER_DAVE_OPENED]++;
+		p->data = d->plain;
+		p->len = (uint16_t)d->frame.media_len;
+		p->state = PACKET_OPEN;
+		p->sealed_until_ns = 0;
+		break;
+	case DAVE_STAGE_PLAIN:
+		s->count[COUNTER_DAVE_PLAIN]++;
+		break;
+	case DAVE_STAGE_CLEAR:
+		break;
+	case DAVE_STAGE_REFUSED:
+		drop(p, COUNTER_DAVE_REFUSED);
+		break;
+	case DAVE_STAGE_REPLAYED:
+		drop(p, COUNTER_DAVE_REPLAY);
+		break;
+	case DAVE_STAGE_NO_KEY:
+	case DAVE_STAGE_LIMIT:
+	case DAVE_STAGE_AUTH:
+		seal(s, p, v);
+		break;
+	}
 	return TD_OK;
 }
 
@@ -359,6 +443,9 @@ static int accept_packet(struct stream *s, struct packet *p, uint64_t now_ns)
 	if (started && p->seq - s->reorder.next >= REORDER_SLOTS &&
 		(r = release(s, REORDER_NEVER)) != TD_OK)
 		return r;
+	if ((r = open_packet(s, p, false)) != TD_OK)
+		return r;
+	s->sealed += p->state == PACKET_SEALED;
 	if (p->len > 0)
 		observe(s, p, now_ns);
 	else if (!started)
@@ -432,13 +519,10 @@ int stream_packet(struct stream *s, const struct packet *in)
 {
 	struct packet p = *in;
 	enum reorder_verdict verdict;
-	size_t len;
 	int r;
 
 	if ((r = stream_advance(s, p.arrival_ns)) != TD_OK)
 		return r;
-	dave_stage_open(s->user_id, in->data, in->len, &p.data, &len);
-	p.len = (uint16_t)len;
 	verdict = reorder_check(&s->reorder, (uint16_t)in->seq, &p.seq);
 	if (verdict == REORDER_FAR)
 		return far_packet(s, &p);
@@ -447,6 +531,35 @@ int stream_packet(struct stream *s, const struct packet *in)
 		return accept_packet(s, &p, p.arrival_ns);
 	s->count[verdict == REORDER_LATE ? COUNTER_LATE : COUNTER_DUPLICATE]++;
 	return TD_OK;
+}
+
+int stream_retry(struct stream *s, bool new_epoch, uint64_t at_ns, uint64_t now_ns)
+{
+	size_t left = s->sealed;
+	int64_t seq;
+	int r;
+
+	if (left == 0)
+		return TD_OK;
+	for (seq = s->reorder.next; left > 0 && seq <= s->reorder.highest; seq++) {
+		struct packet *p = reorder_at(&s->reorder, seq);
+		uint8_t *own;
+
+		if (p == NULL || p->state != PACKET_SEALED)
+			continue;
+		left--;
+		if (p->sealed_until_ns <= at_ns)
+			continue;
+		own = (uint8_t *)(p + 1);
+		if ((r = open_packet(s, p, new_epoch)) != TD_OK)
+			return r;
+		s->sealed -= p->state != PACKET_SEALED;
+		if (p->state == PACKET_OPEN) {
+			memcpy(own, p->data, p->len);
+			p->data = own;
+		}
+	}
+	return release(s, now_ns);
 }
 
 uint64_t stream_due(const struct stream *s)
@@ -470,8 +583,6 @@ int stream_finish(struct stream *s)
 
 	drop_stray(s);
 	r = release(s, REORDER_NEVER);
-	s->count[COUNTER_LOST] += (uint64_t)s->gap.lost;
-	s->count[COUNTER_SKIPPED] += (uint64_t)s->gap.lost;
-	s->gap.lost = 0;
+	count_gap(s, 0, 0);
 	return r;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/ipc.h"
+#include "unpacker/dave_stage.h"
 #include "unpacker/decoder.h"
 #include "unpacker/packet.h"
 #include "unpacker/reorder.h"
@@ -26,6 +27,7 @@
 struct stream_conf {
 	struct ipc_queue *out;
 	struct decoder_pool *pool;
+	struct dave_stage *dave;
 	uint64_t conn;
 	uint64_t reorder_ns;
 	uint32_t want; /* IPC_WANT_* */
@@ -36,6 +38,8 @@ struct stream_conf {
  * packet that tells how much sound is missing. */
 struct stream_gap {
 	int64_t lost, first_seq, last_seq;
+	int64_t unopened; /* of these: came and did not open, which is counted elsewhere */
+	bool last_unopened;
 };
 
 struct stream {
@@ -50,6 +54,7 @@ struct stream {
 	uint32_t spurt;       /* number of the latest talk spurt; 0: none yet */
 	uint32_t quiet_spurt; /* one that follows silence frames without a pause; 0: none */
 	uint32_t silence_run; /* silence frames in a row */
+	size_t sealed;        /* packets in the window that wait for their key */
 	int64_t prev_seq;     /* the highest one that was not padding, and its times: */
 	uint32_t prev_ts;
 	uint64_t prev_arrival_ns;
@@ -80,6 +85,11 @@ void stream_free(struct stream *s); /* NULL is fine; what waits is dropped: fini
 /* A packet, `seq` as on the wire; its bytes are borrowed. Everything due at its arrival or before
  * leaves first. TD_ERR_NOMEM. */
 int stream_packet(struct stream *s, const struct packet *in);
+
+/* The user was named, or (new_epoch) the newest epoch has come: opens what waits for its key, in
+ * order, and lets leave what may. Packets whose time to wait was over at at_ns are left.
+ * TD_ERR_NOMEM. */
+int stream_retry(struct stream *s, bool new_epoch, uint64_t at_ns, uint64_t now_ns);
 
 /* When something leaves whatever comes; REORDER_NEVER when nothing waits. */
 uint64_t stream_due(const struct stream *s);

@@ -133,6 +133,26 @@ static int on_packet(struct worker *w, struct conn *c, const struct ipc_msg *m)
 	return conn_packet(c, p->arrival_ns, m->data, m->data_len);
 }
 
+static int on_dave_epoch(struct worker *w, struct conn *c, const struct ipc_msg *m)
+{
+	const struct ipc_dave_epoch *e = m->body;
+	size_t count = m->data_len / sizeof(struct ipc_dave_sender);
+
+	(void)w;
+	if (e->at_ns > MAX_TIME_NS || m->data_len % sizeof(struct ipc_dave_sender) != 0)
+		return TD_ERR_MALFORMED;
+	return conn_dave_epoch(c, e, m->data, count);
+}
+
+static int on_dave_passthrough(struct worker *w, struct conn *c, const struct ipc_msg *m)
+{
+	const struct ipc_dave_passthrough *p = m->body;
+
+	(void)w;
+	conn_dave_passthrough(c, p->until_ns);
+	return TD_OK;
+}
+
 static int on_tick(struct worker *w, struct conn *c, const struct ipc_msg *m)
 {
 	const struct ipc_tick *t = m->body;
@@ -185,6 +205,8 @@ static const struct handler {
 	{ IPC_KEY, true, on_key },
 	{ IPC_SPEAKER, true, on_speaker },
 	{ IPC_SPEAKER_GONE, true, on_speaker_gone },
+	{ IPC_DAVE_EPOCH, true, on_dave_epoch },
+	{ IPC_DAVE_PASSTHROUGH, true, on_dave_passthrough },
 	{ IPC_CONTROL, false, on_control },
 	{ IPC_PING, false, on_ping },
 };

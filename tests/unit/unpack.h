@@ -248,6 +248,22 @@ static inline void unpack_gone(struct unpack *u, uint64_t conn, uint64_t user)
 	unpack_put(u, IPC_SPEAKER_GONE, conn, &s, sizeof(s), NULL, 0);
 }
 
+/* Senders as in the message. */
+static inline void unpack_dave_epoch(struct unpack *u, uint64_t conn, uint64_t at_ns,
+	uint64_t epoch, const struct ipc_dave_sender *senders, size_t count)
+{
+	const struct ipc_dave_epoch e = { .at_ns = at_ns, .epoch = epoch };
+
+	unpack_put(u, IPC_DAVE_EPOCH, conn, &e, sizeof(e), senders, count * sizeof(*senders));
+}
+
+static inline void unpack_dave_passthrough(struct unpack *u, uint64_t conn, uint64_t until_ns)
+{
+	const struct ipc_dave_passthrough p = { until_ns };
+
+	unpack_put(u, IPC_DAVE_PASSTHROUGH, conn, &p, sizeof(p), NULL, 0);
+}
+
 static inline void unpack_tick(struct unpack *u, uint64_t now_ns)
 {
 	const struct ipc_tick t = { now_ns };
@@ -304,7 +320,9 @@ static inline void check_accounts(const uint64_t *n)
 {
 	assert_int_equal(n[COUNTER_RECEIVED],
 		n[COUNTER_DECODED] + n[COUNTER_PADDING] + n[COUNTER_DUPLICATE] + n[COUNTER_LATE] +
-			n[COUNTER_UNDECODABLE] + n[COUNTER_RESTARTED] + n[COUNTER_HELD_DROPPED]);
+			n[COUNTER_UNDECODABLE] + n[COUNTER_RESTARTED] + n[COUNTER_HELD_DROPPED] +
+			n[COUNTER_DAVE_NO_KEY] + n[COUNTER_DAVE_AUTH] + n[COUNTER_DAVE_REPLAY] +
+			n[COUNTER_DAVE_REFUSED]);
 	assert_int_equal(
 		n[COUNTER_LOST], n[COUNTER_FEC] + n[COUNTER_CONCEALED] + n[COUNTER_SKIPPED]);
 	assert_true(n[COUNTER_SILENCE] <= n[COUNTER_DECODED]);

@@ -393,7 +393,7 @@ static void sender_say(struct session *s)
  * some there are that forget one that comes early. */
 static bool sender_early(const struct session *s)
 {
-	return s->recorder && s->number % 2 == 0;
+	return s->recorder && s->call->guild->sender_early && s->number % 2 == 0;
 }
 
 void dave_identified(struct session *s)

@@ -90,6 +90,7 @@ static const struct field guild_fields[] = {
 	F(scenario_guild, guild_id, FIELD_ID),
 	F(scenario_guild, channel_id, FIELD_ID),
 	F(scenario_guild, dave, FIELD_BOOL),
+	F(scenario_guild, sender_early, FIELD_BOOL),
 	F(scenario_guild, users_clip, FIELD_TEXT),
 	OTHER("users"),
 	OTHER("speakers"),
@@ -268,6 +269,7 @@ static int guild_load(struct scenario_guild *g, const struct scenario *sc, size_
 
 	g->guild_id = 300000000000000001u + number;
 	g->channel_id = 400000000000000001u + number;
+	g->sender_early = true;
 	if ((r = fields_load(g, guild_fields, obj, "guild", err)) != TD_OK ||
 		(r = users_load(g, json_object_get(obj, "users"), err)) != TD_OK ||
 		(r = list_room((void **)&g->speakers, &g->n_speakers, sizeof(*g->speakers),

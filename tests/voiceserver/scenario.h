@@ -96,7 +96,8 @@ struct scenario_event {
 
 struct scenario_guild {
 	uint64_t guild_id, channel_id;
-	bool dave;              /* encrypted end to end */
+	bool dave;         /* encrypted end to end */
+	bool sender_early; /* op 25 comes before op 4, for every other session of the recorder */
 	const char *users_clip; /* what real clients play; NULL: not known */
 	uint64_t *users;        /* real clients; the first is the recorder */
 	size_t n_users;

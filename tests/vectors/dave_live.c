@@ -305,8 +305,7 @@ out:
 	return r;
 }
 
-/* A recorded commit in place of the one the session has just made. */
-void live_use_commit(struct live *l, const json_t *o)
+void live_use_commit(struct live *l, const json_t *o, bool may_be_new)
 {
 	struct dave_group *g = &l->d->group;
 	struct mls_group *next = NULL;
@@ -314,8 +313,13 @@ void live_use_commit(struct live *l, const json_t *o)
 	struct run *v = l->v;
 	struct mls_span message = run_hex(v, o, "commit");
 
-	WANT(v, g->group != NULL && g->n_own > 0 && g->own_current);
+	WANT(v, g->group != NULL && (g->n_own > 0 || may_be_new));
 	WANT(v, own_next(l, message, o, &next) == TD_OK);
+	if (!g->own_current) {
+		WANT(v, may_be_new && g->n_own < DAVE_MAX_OWN_COMMITS);
+		g->own[g->n_own++] = calloc(1, sizeof(*c));
+		WANT(v, g->own[g->n_own - 1] != NULL);
+	}
 	c = g->own[g->n_own - 1];
 	mls_group_free(c->next);
 	c->next = next;

@@ -87,8 +87,14 @@ bool live_said(struct live *l, unsigned op, long id);
 
 void live_use_package(struct live *l, const json_t *keys, struct mls_span package);
 void live_use_local_group(struct live *l, const json_t *secret);
-void live_use_commit(struct live *l, const json_t *secret);
+/* In place of the commit the session has just made; may_be_new: or beside, if it made none. */
+void live_use_commit(struct live *l, const json_t *secret, bool may_be_new);
 const struct mls_group *live_group(const struct live *l);
+
+/* A media frame of the current epoch; *senders holds the ratchets, NULL at its beginning. */
+struct run_senders;
+void run_call_frame(struct live *l, struct run_senders **senders, const json_t *f);
+void run_senders_free(struct run_senders *s); /* NULL is fine */
 
 /* One per format. */
 void run_transcript(struct run *v, const json_t *root);

@@ -5,7 +5,7 @@
 #include "receiver/dave_code.h"
 #include "tests/vectors/dave_run.h"
 
-/* Single messages to judge, verification codes, frames. */
+/* Single messages to judge, and verification codes. */
 
 /* Everybody a commit or Welcome might add is known here: what is judged is the message. */
 static void name_all(struct live *l, const json_t *c)
@@ -165,10 +165,4 @@ void run_codes(struct run *v, const json_t *root)
 		run_fingerprint(v, c);
 		run_end(v);
 	}
-}
-
-void run_frames(struct run *v, const json_t *root)
-{
-	(void)root;
-	run_skip(v, "frames (the frame layer is not linked)");
 }

@@ -12,9 +12,10 @@
 struct replay {
 	struct live live;
 	struct run *v;
-	int last;         /* what the last gateway message was answered with */
-	unsigned last_op; /* and its opcode */
-	bool refused;     /* the recording refused it, too */
+	struct run_senders *senders; /* of the epoch; NULL before its first frame */
+	int last;                    /* what the last gateway message was answered with */
+	unsigned last_op;            /* and its opcode */
+	bool refused;                /* the recording refused it, too */
 };
 
 static json_t *d_of(struct run *v, const json_t *s)
@@ -88,6 +89,7 @@ static void step_recv(struct replay *p, const json_t *s)
 
 	nothing_more(p);
 	p->refused = false;
+	p->live.warnings = 0;
 	p->last = TD_OK;
 	p->last_op = op;
 	if (strcmp(run_text(p->v, s, "frame"), "binary") == 0)
@@ -129,8 +131,8 @@ static void step_secret(struct replay *p, const json_t *s)
 		live_use_local_group(&p->live, s);
 	else if (strcmp(what, "commit") != 0)
 		run_skip(p->v, "a secret of an unknown kind");
-	else if (p->live.d->group.n_own > 0 || !p->refused)
-		live_use_commit(&p->live, s);
+	else
+		live_use_commit(&p->live, s, p->refused);
 }
 
 static void compare_secrets(struct replay *p, const struct mls_group *g, const json_t *secrets)
@@ -229,6 +231,8 @@ static void step_state(struct replay *p, const json_t *s)
 	const struct mls_group *g = live_group(&p->live);
 	struct run *v = p->v;
 
+	run_senders_free(p->senders);
+	p->senders = NULL;
 	WANT(v, p->last == TD_OK);
 	WANT(v, dave_group_is_established(&p->live.d->group));
 	WANT(v, mls_group_epoch(g) == run_number(v, s, "epoch"));
@@ -262,8 +266,7 @@ static void step_executed(struct replay *p, const json_t *s)
 
 static void step_frame(struct replay *p, const json_t *s)
 {
-	(void)s;
-	run_skip(p->v, "a media frame (the frame layer is not linked)");
+	run_call_frame(&p->live, &p->senders, s);
 }
 
 static void step_refused(struct replay *p, const json_t *s)
@@ -322,6 +325,7 @@ static void run_view(struct run *v, const json_t *root, const json_t *view)
 	}
 	if (!v->broken)
 		nothing_more(&p);
+	run_senders_free(p.senders);
 	live_close(&p.live);
 }
 

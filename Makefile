@@ -95,8 +95,8 @@ $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 $(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(LIBS)
 	$(call link,$(FOLDERS))
 
-# This one makes allocations fail.
-$(BUILD)/tests/test_mls_nomem: ALL_LDFLAGS += \
+# These make allocations fail.
+$(BUILD)/tests/test_mls_nomem $(BUILD)/tests/test_dave_nomem: ALL_LDFLAGS += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=sodium_malloc
 
 # Published test vectors: one program, given the folder with the files.

@@ -76,3 +76,12 @@ void call_dave_action(struct call *c, const struct vgw_action *a)
 		log_debug("DAVE: opcode %u: %s", a->opcode, td_strerror(r));
 	call_dave_pump(c);
 }
+
+void call_failing(struct call *c, uint64_t user_id)
+{
+	dave_session_failing(c->dave, user_id, td_mono_ns());
+	call_dave_pump(c);
+	/* What DAVE had to say is an action of the gateway's engine now. */
+	if (c->vgw != NULL && !c->ended)
+		call_pump(c);
+}

@@ -240,6 +240,9 @@ static void on_counters(struct lane_thread *t, const struct ipc_msg *msg)
 	struct sink_session *sinks = session_of(t, msg->hdr.conn);
 
 	t->conf.ops.counted(t->conf.user, c->delta);
+	if (c->user_id != 0 && c->delta[COUNTER_DAVE_OPENED] == 0 &&
+		c->delta[COUNTER_DAVE_NO_KEY] + c->delta[COUNTER_DAVE_AUTH] > 0)
+		t->conf.ops.failing(t->conf.user, msg->hdr.conn, c->user_id);
 	if (sinks != NULL)
 		sink_session_count(sinks, c->ssrc, c->user_id, c->delta);
 }

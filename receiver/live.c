@@ -210,6 +210,14 @@ void live_session_closed(struct live *l, uint64_t conn)
 		call_session_closed(call);
 }
 
+void live_failing(struct live *l, uint64_t conn, uint64_t user_id)
+{
+	struct call *call = call_by_conn(l, conn);
+
+	if (call != NULL)
+		call_failing(call, user_id);
+}
+
 /* ---- life ---- */
 
 static void handle_freed(uv_handle_t *handle)

@@ -108,6 +108,14 @@ static void on_session_closed(void *user, uint64_t conn, int result)
 		replay_session_closed(r->replay);
 }
 
+static void on_failing(void *user, uint64_t conn, uint64_t user_id)
+{
+	struct receiver *r = user;
+
+	if (r->live != NULL)
+		live_failing(r->live, conn, user_id);
+}
+
 static void on_drained(void *user)
 {
 	struct receiver *r = user;
@@ -170,6 +178,7 @@ static int begin(struct receiver *r)
 		.live = r->options.join != NULL,
 		.session_opened = on_session_opened,
 		.session_closed = on_session_closed,
+		.failing = on_failing,
 		.drained = on_drained,
 		.broken = on_broken,
 		.user = r };

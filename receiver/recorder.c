@@ -39,8 +39,8 @@ struct connection {
 /* From a lane thread to the network thread. */
 struct note {
 	struct note *next;
-	uint64_t conn;
-	bool opened; /* or closed */
+	enum { NOTE_OPENED, NOTE_CLOSED, NOTE_FAILING } what;
+	uint64_t conn, user_id;
 	int r;
 };
 
@@ -86,13 +86,13 @@ static uint64_t guild_of(struct recorder *r, uint64_t conn)
 	return guild_id;
 }
 
-static void note(struct recorder *r, uint64_t conn, bool opened, int result)
+static void note(struct recorder *r, struct note what)
 {
 	struct note *n = malloc(sizeof(*n));
 
 	if (n == NULL)
 		abort(); /* a session whose end is never noticed would keep us for ever */
-	*n = (struct note){ .conn = conn, .opened = opened, .r = result };
+	*n = what;
 	pthread_mutex_lock(&r->lock);
 	*r->notes_end = n;
 	r->notes_end = &n->next;
@@ -102,12 +102,17 @@ static void note(struct recorder *r, uint64_t conn, bool opened, int result)
 
 static void on_session_opened(void *user, uint64_t conn, int result)
 {
-	note(user, conn, true, result);
+	note(user, (struct note){ .what = NOTE_OPENED, .conn = conn, .r = result });
 }
 
 static void on_session_closed(void *user, uint64_t conn, int result)
 {
-	note(user, conn, false, result);
+	note(user, (struct note){ .what = NOTE_CLOSED, .conn = conn, .r = result });
+}
+
+static void on_failing(void *user, uint64_t conn, uint64_t user_id)
+{
+	note(user, (struct note){ .what = NOTE_FAILING, .conn = conn, .user_id = user_id });
 }
 
 static void on_session_event(void *user, uint64_t conn, const struct sink_event *event)
@@ -189,6 +194,26 @@ static void on_sound(void *user, unsigned samples)
 
 /* ---- on the network thread ---- */
 
+static void on_note(struct recorder *r, const struct note *n)
+{
+	if (n->r != TD_OK)
+		r->failed = true;
+	switch (n->what) {
+	case NOTE_OPENED:
+		if (n->r != TD_OK)
+			r->open_sessions--;
+		r->conf.session_opened(r->conf.user, n->conn, n->r);
+		break;
+	case NOTE_CLOSED:
+		r->open_sessions--;
+		r->conf.session_closed(r->conf.user, n->conn, n->r);
+		break;
+	case NOTE_FAILING:
+		r->conf.failing(r->conf.user, n->conn, n->user_id);
+		break;
+	}
+}
+
 static void on_noted(uv_async_t *async)
 {
 	struct recorder *r = async->data;
@@ -201,14 +226,7 @@ static void on_noted(uv_async_t *async)
 	pthread_mutex_unlock(&r->lock);
 	for (; n != NULL; n = next) {
 		next = n->next;
-		if (n->r != TD_OK)
-			r->failed = true;
-		if (!n->opened || n->r != TD_OK)
-			r->open_sessions--;
-		if (n->opened)
-			r->conf.session_opened(r->conf.user, n->conn, n->r);
-		else
-			r->conf.session_closed(r->conf.user, n->conn, n->r);
+		on_note(r, n);
 		free(n);
 	}
 }
@@ -501,6 +519,7 @@ static int lanes_start(struct recorder *r)
 			.session_closed = on_session_closed,
 			.session_track = on_session_track,
 			.session_event = on_session_event,
+			.failing = on_failing,
 			.counted = on_counted,
 			.sound = on_sound },
 		.user = r,

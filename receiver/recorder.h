@@ -27,6 +27,8 @@ struct recorder_conf {
 	 * what could not be written. */
 	void (*session_opened)(void *user, uint64_t conn, int r);
 	void (*session_closed)(void *user, uint64_t conn, int r);
+	/* Encrypted frames of this user do not open (for DAVE's recovery). */
+	void (*failing)(void *user, uint64_t conn, uint64_t user_id);
 	/* A lane that was congested has room again. */
 	void (*drained)(void *user);
 	/* An unpacker cannot be started any more: recording is over. */

@@ -64,26 +64,6 @@ void dave_ratchet_key(uint8_t key[static DAVE_FRAME_KEY_LEN], const uint8_t *sec
 	sodium_memzero(s, sizeof(s));
 }
 
-static struct kept *find_kept(struct dave_ratchet *r, uint32_t generation)
-{
-	size_t i;
-
-	for (i = 0; i < KEPT; i++) {
-		if (r->kept[i].key != NULL && r->kept[i].generation == generation)
-			return &r->kept[i];
-	}
-	return NULL;
-}
-
-static void keep(struct dave_ratchet *r, uint32_t generation, struct dave_frame_key *key)
-{
-	struct kept *k = &r->kept[r->next_kept++ % KEPT];
-
-	dave_frame_key_free(k->key);
-	k->generation = generation;
-	k->key = key;
-}
-
 static void set_oldest(struct dave_ratchet *r, uint32_t generation)
 {
 	size_t i;
@@ -174,15 +154,32 @@ void dave_ratchet_free(struct dave_ratchet *r)
 	free(r);
 }
 
-static int derive(struct dave_frame_key **ret, const struct dave_ratchet *r, uint32_t generation)
+/* The key of a generation, derived at most once while it is in use. That it was asked for says
+ * nothing of the sender: a frame of somebody else leaves no trace that could be seen. */
+static int key_of(struct dave_frame_key **ret, struct dave_ratchet *r, uint32_t generation)
 {
 	uint8_t key[DAVE_FRAME_KEY_LEN];
+	struct dave_frame_key *made;
+	struct kept *k;
+	size_t i;
 	int e;
 
+	for (i = 0; i < KEPT; i++) {
+		if (r->kept[i].key != NULL && r->kept[i].generation == generation) {
+			*ret = r->kept[i].key;
+			return TD_OK;
+		}
+	}
 	dave_ratchet_key(key, r->secret, r->oldest, generation);
-	e = dave_frame_key_new(ret, key);
+	e = dave_frame_key_new(&made, key);
 	sodium_memzero(key, sizeof(key));
-	return e;
+	if (e != TD_OK)
+		return e;
+	k = &r->kept[r->next_kept++ % KEPT];
+	dave_frame_key_free(k->key);
+	k->generation = generation;
+	*ret = k->key = made;
+	return TD_OK;
 }
 
 int dave_ratchet_open(struct dave_ratchet *r, uint8_t *plain, const struct dave_frame *f,
@@ -190,8 +187,7 @@ int dave_ratchet_open(struct dave_ratchet *r, uint8_t *plain, const struct dave_
 {
 	uint64_t age = now_ns > r->created_ns ? (now_ns - r->created_ns) / TD_SEC_NS : 0;
 	uint64_t g, n;
-	struct dave_frame_key *key, *derived = NULL;
-	const struct kept *k;
+	struct dave_frame_key *key;
 	int e;
 
 	expire(r, now_ns);
@@ -200,21 +196,15 @@ int dave_ratchet_open(struct dave_ratchet *r, uint8_t *plain, const struct dave_
 		g > age * DAVE_RATCHET_RATE >> GENERATION_SHIFT)
 		return TD_ERR_LIMIT;
 	n = g << GENERATION_SHIFT | (f->nonce & 0xffffff);
-	if ((k = find_kept(r, (uint32_t)g)) == NULL &&
-		(e = derive(&derived, r, (uint32_t)g)) != TD_OK)
+	if ((e = key_of(&key, r, (uint32_t)g)) != TD_OK)
 		return e;
-	key = k != NULL ? k->key : derived;
 	/* A used nonce does not make it ours: each epoch counts from 0. The tag does. */
 	if ((e = dave_frame_open(key, plain, f, data)) == TD_OK && is_used(r, n)) {
 		sodium_memzero(plain, f->media_len);
 		e = TD_ERR_DUPLICATE;
 	}
-	if (e != TD_OK) {
-		dave_frame_key_free(derived);
+	if (e != TD_OK)
 		return e;
-	}
-	if (derived != NULL)
-		keep(r, (uint32_t)g, derived);
 	note_generation(r, (uint32_t)g, now_ns);
 	note_nonce(r, n);
 	return TD_OK;

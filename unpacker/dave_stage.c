@@ -9,6 +9,7 @@
 #include "common/dave_ratchet.h"
 #include "common/err.h"
 #include "common/opus_packet.h"
+#include "unpacker/map.h"
 
 #define OLD_NS (10 * TD_SEC_NS)
 
@@ -18,11 +19,10 @@ struct dave_epoch {
 	size_t senders;
 	/* One locked piece, a secret for each sender: base, later what the ratchet makes of it. */
 	uint8_t (*secret)[DAVE_RATCHET_SECRET_LEN];
+	struct map by_user; /* to one of: */
 	struct epoch_sender {
-		uint64_t user_id;
-		size_t secret;
 		struct dave_ratchet *ratchet; /* NULL until it is needed */
-	} sender[];                           /* by user_id */
+	} sender[];
 };
 
 /* ---- epochs ---- */
@@ -35,20 +35,15 @@ static void epoch_free(struct dave_epoch *e)
 		return;
 	for (i = 0; i < e->senders; i++)
 		dave_ratchet_free(e->sender[i].ratchet);
+	map_free(&e->by_user);
 	sodium_free(e->secret); /* wipes */
 	free(e);
-}
-
-static int by_user(const void *a, const void *b)
-{
-	const struct epoch_sender *x = a, *y = b;
-
-	return (x->user_id > y->user_id) - (x->user_id < y->user_id);
 }
 
 static int epoch_new(struct dave_epoch **ret, uint64_t at_ns, const uint8_t *senders, size_t count)
 {
 	struct dave_epoch *e = calloc(1, sizeof(*e) + count * sizeof(e->sender[0]));
+	uint64_t user_id;
 	size_t i;
 
 	/* Locked where the system lets us; where it does not, guarded and wiped all the same. */
@@ -59,13 +54,17 @@ static int epoch_new(struct dave_epoch **ret, uint64_t at_ns, const uint8_t *sen
 	e->at_ns = at_ns;
 	e->until_ns = UINT64_MAX;
 	e->senders = count;
+	/* Not sorted: qsort() asks the system how much memory there is, which a worker may not. */
 	for (i = 0; i < count; i++, senders += sizeof(struct ipc_dave_sender)) {
-		memcpy(&e->sender[i].user_id, senders, sizeof(e->sender[i].user_id));
+		memcpy(&user_id, senders, sizeof(user_id));
 		memcpy(e->secret[i], senders + offsetof(struct ipc_dave_sender, secret),
 			DAVE_RATCHET_BASE_LEN);
-		e->sender[i].secret = i;
+		if (map_get(&e->by_user, user_id) == NULL &&
+			map_put(&e->by_user, user_id, &e->sender[i]) != TD_OK) {
+			epoch_free(e);
+			return TD_ERR_NOMEM;
+		}
 	}
-	qsort(e->sender, count, sizeof(e->sender[0]), by_user);
 	*ret = e;
 	return TD_OK;
 }
@@ -132,16 +131,14 @@ void dave_stage_advance(struct dave_stage *d, uint64_t now_ns)
 static int sender_open(struct dave_stage *d, enum dave_verdict *ret, struct dave_epoch *e,
 	uint64_t user_id, const uint8_t *data, uint64_t arrival_ns)
 {
-	const struct epoch_sender key = { .user_id = user_id };
-	struct epoch_sender *s =
-		bsearch(&key, e->sender, e->senders, sizeof(e->sender[0]), by_user);
+	struct epoch_sender *s = map_get(&e->by_user, user_id);
 	int r;
 
 	*ret = DAVE_STAGE_NO_KEY;
 	if (s == NULL || arrival_ns >= e->until_ns)
 		return TD_OK;
 	if (s->ratchet == NULL &&
-		(r = dave_ratchet_new(&s->ratchet, e->secret[s->secret], e->at_ns)) != TD_OK)
+		(r = dave_ratchet_new(&s->ratchet, e->secret[s - e->sender], e->at_ns)) != TD_OK)
 		return r;
 	switch (dave_ratchet_open(s->ratchet, d->plain, &d->frame, data, arrival_ns)) {
 	case TD_OK:

@@ -23,6 +23,8 @@
 
 #include <cmocka.h>
 
+#include "common/dave_frame.h"
+#include "common/dave_ratchet.h"
 #include "common/ipc.h"
 #include "unpacker/sandbox.h"
 
@@ -364,6 +366,90 @@ static void the_program_serves_and_leaves(void **state)
 	ipc_queue_free(&q);
 }
 
+enum { DAVE_SENDERS = IPC_DAVE_MAX_SENDERS, DAVE_EPOCHS = 24 };
+
+static struct ipc_dave_sender senders[DAVE_SENDERS];
+
+/* Packet `seq` of speaker i, sealed with the secret that the speaker has in every epoch. */
+static void put_sealed(struct ipc_queue *q, unsigned i, unsigned seq, uint64_t at_ns)
+{
+	static const uint8_t voice[] = { 0xf8, 0xff, 0xfe };
+	uint8_t rtp[64] = { 0x80, 0x78, 0, (uint8_t)seq, 0, 0, 0, 0, 0, 0, 0, (uint8_t)(1 + i) };
+	struct ipc_packet packet = { at_ns };
+	uint8_t key[DAVE_FRAME_KEY_LEN];
+	struct dave_frame_key *k;
+	size_t n;
+
+	dave_ratchet_key(key, senders[i].secret, 0, 0);
+	assert_int_equal(dave_frame_key_new(&k, key), 0);
+	assert_int_equal(dave_frame_seal(k, rtp + 12, &n, voice, sizeof(voice), seq, NULL, 0), 0);
+	dave_frame_key_free(k);
+	assert_int_equal(ipc_queue_put(q, IPC_PACKET, 1, &packet, sizeof(packet), rtp, 12 + n), 0);
+}
+
+/* Keys by the thousand, frames that fit and frames that do not, in memory that may not be locked:
+ * nothing of it asks the kernel for more than it gives. */
+static void the_program_decrypts(void **state)
+{
+	const struct ipc_conn_open open = {
+		.want = IPC_WANT_PCM, .channels = 1, .hold_ns = 2000000000
+	};
+	const struct ipc_dave_passthrough closed = { 0 };
+	const struct rlimit unlocked = { 0, 0 };
+	struct ipc_key key = { .mode = 0 };
+	uint64_t now_ns = 1000000000ull * 3600;
+	struct ipc_reader *r;
+	struct ipc_queue q;
+	char path[PATH_MAX];
+	struct child c;
+	unsigned e, i;
+	int status;
+
+	(void)state;
+	if (program(path, sizeof(path)) != 0)
+		skip();
+	start(&c, path);
+	assert_int_equal(prlimit(c.pid, RLIMIT_MEMLOCK, &unlocked, NULL), 0);
+	ipc_queue_init(&q);
+	assert_int_equal(ipc_reader_new(&r, IPC_TO_RECEIVER), 0);
+	put_hello(&q);
+	assert_int_equal(ipc_queue_put(&q, IPC_CONN_OPEN, 1, &open, sizeof(open), NULL, 0), 0);
+	assert_int_equal(ipc_queue_put(&q, IPC_KEY, 1, &key, sizeof(key), NULL, 0), 0);
+	assert_int_equal(
+		ipc_queue_put(&q, IPC_DAVE_PASSTHROUGH, 1, &closed, sizeof(closed), NULL, 0), 0);
+	for (i = 0; i < DAVE_SENDERS; i++) {
+		senders[i].user_id = 1 + i;
+		memset(senders[i].secret, (int)i, sizeof(senders[i].secret));
+	}
+	for (i = 0; i < 8; i++) {
+		const struct ipc_speaker s = { .user_id = 1 + i, .ssrc = 1 + i };
+
+		assert_int_equal(ipc_queue_put(&q, IPC_SPEAKER, 1, &s, sizeof(s), NULL, 0), 0);
+	}
+	/* The first packet of each waits for the first key. */
+	for (e = 0; e < DAVE_EPOCHS; e++) {
+		const struct ipc_dave_epoch epoch = { .at_ns = now_ns, .epoch = e };
+
+		for (i = 0; i < 8; i++)
+			put_sealed(&q, i, e, now_ns += 1000000);
+		assert_int_equal(ipc_queue_put(&q, IPC_DAVE_EPOCH, 1, &epoch, sizeof(epoch),
+					 senders, sizeof(senders)),
+			0);
+		assert_int_equal(ipc_queue_write(&q, c.request), 0);
+		for (i = 0; i < 8; i++)
+			assert_true(wait_for(&c, r, IPC_FRAME));
+	}
+	assert_int_equal(ipc_queue_put(&q, IPC_CONN_CLOSE, 1, NULL, 0, NULL, 0), 0);
+	assert_int_equal(ipc_queue_put(&q, IPC_PING, 0, NULL, 0, NULL, 0), 0);
+	assert_int_equal(ipc_queue_write(&q, c.request), 0);
+	assert_true(wait_for(&c, r, IPC_PONG));
+	status = finish(&c);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	ipc_reader_free(r);
+	ipc_queue_free(&q);
+}
+
 /* What breaks the protocol ends the worker with a reason and a status of 1. */
 static void the_program_refuses_nonsense(void **state)
 {
@@ -468,6 +554,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_what_is_allowed_survives),
 		cmocka_unit_test(the_program_serves_and_leaves),
+		cmocka_unit_test(the_program_decrypts),
 		cmocka_unit_test(the_program_refuses_nonsense),
 		cmocka_unit_test(the_program_is_locked_in),
 	};

@@ -370,7 +370,7 @@ static bool came_before(const struct dave_session *d, const uint8_t hash[static 
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		if (memcmp(d->taken[i].hash, hash, MLS_HASH_LEN) == 0)
+		if (memcmp(d->taken[i], hash, MLS_HASH_LEN) == 0)
 			return true;
 	return false;
 }
@@ -386,8 +386,7 @@ static int take_epoch(struct dave_session *d, struct mls_group *next, uint16_t i
 		return r;
 	}
 	dave_group_adopt(&d->group, next);
-	memcpy(d->taken[at].hash, hash, MLS_HASH_LEN);
-	d->taken[at].id = id;
+	memcpy(d->taken[at], hash, MLS_HASH_LEN);
 	d->n_taken++;
 	forget_recovery(d);
 	return announce(d, id, d->version, now_ns);

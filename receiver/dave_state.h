@@ -51,11 +51,8 @@ struct dave_session {
 	bool begin_due; /* there was no memory for it */
 	struct dave_failing failing[DAVE_MAX_FAILING];
 
-	struct {
-		uint8_t hash[MLS_HASH_LEN];
-		uint16_t id;
-	} taken[DAVE_MAX_TAKEN]; /* ring of commits and welcomes */
-	size_t n_taken;          /* ever */
+	uint8_t taken[DAVE_MAX_TAKEN][MLS_HASH_LEN]; /* commits and welcomes, a ring of hashes */
+	size_t n_taken;                              /* ever */
 };
 
 /* Actions. All return TD_OK or TD_ERR_NOMEM, and then nothing was added. */

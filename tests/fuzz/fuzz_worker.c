@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A whole worker, driven by a script of bytes: packets that are in or out of order, ticks, names,
- * keys, connections. Nothing is encrypted, so that the fuzzer gets in. Every reply is checked to be
+ * keys, connections. The transport encrypts nothing, so that the fuzzer gets in; end-to-end
+ * encryption does, with secrets that the script's senders know. Every reply is checked to be
  * well formed, and in the end every datagram must have been counted once.
  */
 #include <stddef.h>
@@ -11,6 +12,8 @@
 
 #include "common/bytes.h"
 #include "common/clock.h"
+#include "common/dave_frame.h"
+#include "common/dave_ratchet.h"
 #include "common/err.h"
 #include "common/ipc.h"
 #include "common/rtp.h"
@@ -19,7 +22,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { CONNS = 2, SSRCS = 4, MAX_DATAGRAMS = 3000 };
+enum { CONNS = 2, SSRCS = 4, USERS = 16, MAX_DATAGRAMS = 3000, MAX_SEALED = 700 };
 
 struct script {
 	struct rd rd;
@@ -29,6 +32,8 @@ struct script {
 	uint64_t now_ns;
 	uint16_t seq[SSRCS];
 	uint32_t ts[SSRCS];
+	uint32_t nonce[SSRCS];
+	uint8_t epoch;
 	uint64_t datagrams, controls, echoes;
 	uint64_t sum[COUNTER_COUNT];
 };
@@ -138,12 +143,72 @@ static void open_conn(struct script *s, uint64_t conn)
 	put(s, IPC_KEY, conn, &key, sizeof(key), NULL, 0);
 }
 
+/* ---- end-to-end encryption: the secret of a user in an epoch is made of the two ---- */
+
+static void secret_of(uint8_t secret[static DAVE_RATCHET_BASE_LEN], uint64_t user, uint8_t epoch)
+{
+	memset(secret, epoch, DAVE_RATCHET_BASE_LEN);
+	secret[0] = (uint8_t)user;
+}
+
+/* Every other user at most, and at times a message that says nothing new. */
+static void put_epoch(struct script *s, uint64_t conn)
+{
+	struct ipc_dave_sender senders[USERS];
+	uint8_t members = rd_u8(&s->rd), before = rd_u8(&s->rd);
+	const struct ipc_dave_epoch e = {
+		.at_ns = s->now_ns - (uint64_t)before * before * TD_MS_NS / 4,
+		.epoch = ++s->epoch,
+	};
+	size_t n = 0, i;
+
+	memset(senders, 0, sizeof(senders));
+	for (i = 0; i < USERS; i++) {
+		if ((members >> i % 8 & 1) == 0)
+			continue;
+		senders[n].user_id = i;
+		secret_of(senders[n++].secret, i, s->epoch);
+	}
+	put(s, IPC_DAVE_EPOCH, conn, &e, sizeof(e), senders, n * sizeof(senders[0]));
+}
+
+static void put_passthrough(struct script *s, uint64_t conn)
+{
+	uint8_t b = rd_u8(&s->rd);
+	const struct ipc_dave_passthrough p = {
+		.until_ns = b == 0 ? 0
+			: b == 255 ? UINT64_MAX
+				   : s->now_ns + b * 20 * TD_MS_NS,
+	};
+
+	put(s, IPC_DAVE_PASSTHROUGH, conn, &p, sizeof(p), NULL, 0);
+}
+
+/* Seals len bytes at p, which has room, as a user in an epoch around the latest. */
+static size_t seal(struct script *s, uint8_t *p, size_t len, unsigned ssrc)
+{
+	static const uint32_t nonce_steps[] = { 1, 1, 1, 0, 2, 1023, 1024, 1u << 24 };
+	uint8_t b = rd_u8(&s->rd), key[DAVE_FRAME_KEY_LEN], base[DAVE_RATCHET_BASE_LEN];
+	uint8_t sealed[600 + DAVE_FRAME_MAX_TRAILER];
+	struct dave_frame_key *k;
+	size_t n;
+
+	s->nonce[ssrc] += nonce_steps[b & 7];
+	secret_of(base, b >> 4, (uint8_t)(s->epoch + 1 - (b >> 3 & 1)));
+	dave_ratchet_key(key, base, 0, s->nonce[ssrc] >> 24);
+	check(dave_frame_key_new(&k, key) == TD_OK);
+	check(dave_frame_seal(k, sealed, &n, p, len, s->nonce[ssrc], NULL, 0) == TD_OK);
+	dave_frame_key_free(k);
+	memcpy(p, sealed, n);
+	return n;
+}
+
 /* A packet of a stream that goes on from where it was, or nearly. */
 static void put_voice(struct script *s, uint64_t conn, uint8_t how)
 {
 	static const uint16_t seq_steps[] = { 1, 1, 1, 1, 2, 0, 0xffff, 4, 40, 600, 30000, 3,
 		0xfffd, 1, 1, 511 };
-	uint8_t packet[600], b = rd_u8(&s->rd);
+	uint8_t packet[MAX_SEALED], b = rd_u8(&s->rd);
 	unsigned i = how % SSRCS;
 	struct wr w;
 
@@ -168,6 +233,9 @@ static void put_voice(struct script *s, uint64_t conn, uint8_t how)
 
 		wr_bytes(&w, voice, sizeof(voice));
 	}
+	if (how & 0x20)
+		w.len = RTP_MIN_HEADER +
+			seal(s, packet + RTP_MIN_HEADER, w.len - RTP_MIN_HEADER, i);
 	put_datagram(s, conn, packet, w.len);
 }
 
@@ -223,6 +291,12 @@ static void step(struct script *s)
 		break;
 	case 8:
 		open_conn(s, conn); /* twice, or a key after a reset */
+		break;
+	case 9:
+		if (op & 0x80)
+			put_passthrough(s, conn);
+		else
+			put_epoch(s, conn);
 		break;
 	default:
 		s->now_ns += 20 * TD_MS_NS;

@@ -24,12 +24,12 @@ enum dave_opcode {
 	INVALID_COMMIT_WELCOME = 31,
 };
 
-static const uint64_t GUARD_NS = 10 * TD_SEC_NS;       /* between two recoveries */
-static const uint64_t PLAIN_AFTER_NS = 10 * TD_SEC_NS; /* plain frames in flight */
-static const uint64_t FAILING_NS = 2 * TD_SEC_NS;      /* of failure, before it means something */
-static const uint64_t FAILING_GAP_NS = 5 * TD_SEC_NS;  /* without a word: it is over */
-static const uint64_t SETTLE_NS = 5 * TD_SEC_NS;       /* after a transition */
-static const uint64_t STALE_NS = 30 * TD_SEC_NS;       /* a transition nobody will execute */
+static const uint64_t GUARD_NS = 10 * TD_SEC_NS;        /* between two recoveries */
+static const uint64_t PLAIN_AFTER_NS = 10 * TD_SEC_NS;  /* plain frames in flight */
+static const uint64_t FAILING_NS = 2 * TD_SEC_NS;       /* of failure, before it means something */
+static const uint64_t FAILING_GAP_NS = 1750 * TD_MS_NS; /* without a word: one did open */
+static const uint64_t SETTLE_NS = 5 * TD_SEC_NS;        /* after a transition */
+static const uint64_t STALE_NS = 30 * TD_SEC_NS;        /* a transition nobody will execute */
 
 int dave_session_new(struct dave_session **ret, const struct dave_conf *conf)
 {

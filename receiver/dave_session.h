@@ -80,7 +80,8 @@ void dave_session_user(struct dave_session *d, uint64_t user_id, bool present);
  * TD_ERR_AUTH, TD_ERR_UNSUPPORTED, TD_ERR_STATE tell tests and logs; answers come as actions. */
 int dave_session_message(
 	struct dave_session *d, uint8_t opcode, const uint8_t *data, size_t len, uint64_t now_ns);
-/* Frames of user_id have not opened for a while (section 4.4): may begin a recovery. */
+/* For about a second frames of user_id came and none opened (section 4.4). Said every second while
+ * that lasts; after two seconds of it, it may begin a recovery. */
 void dave_session_failing(struct dave_session *d, uint64_t user_id, uint64_t now_ns);
 
 /* The next thing to do: 1, or 0. What it points to is valid until the next dave_* call. */

@@ -713,6 +713,9 @@ static void failing(void **state)
 	s->now_ns += 10 * TD_SEC_NS;
 	for (i = 0; i < 15; i++, s->now_ns += 100 * TD_MS_NS)
 		dave_session_failing(c->d, other, s->now_ns);
+	s->now_ns += 10 * TD_SEC_NS;
+	for (i = 0; i < 15; i++, s->now_ns += 2 * TD_SEC_NS) /* every other second is well */
+		dave_session_failing(c->d, other, s->now_ns);
 	/* A transition is pending. */
 	sim_say_text(s, 0, 21, "{\"transition_id\":50,\"protocol_version\":1}");
 	for (i = 0; i < 15; i++, s->now_ns += 100 * TD_MS_NS)

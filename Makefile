@@ -71,6 +71,11 @@ unit:
 fuzz:
 	@tests/fuzz/run.sh $(or $(SECONDS),60) $(FUZZ)
 
+## interop: third-party clients (Node.js) in encrypted calls with the receiver
+interop:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check
+	@tests/interop/run.sh $(BUILD)
+
 ## lint: formatting and the direction of includes
 lint:
 	@tests/lint.sh
@@ -130,6 +135,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz lint deps ci-deps clean help
+.PHONY: all tests demo check unit fuzz interop lint deps ci-deps clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

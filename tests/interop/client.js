@@ -3,10 +3,13 @@
 // and says as JSON, one object a line, what it heard.
 //
 //   client.js --server SERVER_LOG --user N --media FOLDER [--play CLIP] [--hear ID=CLIP,...]
-//       [--seconds S] [--debug]
+//       [--seconds S] [--least FRAMES] [--most-bad FRAMES] [--debug]
 //
+// Exit status 1 when fewer frames than --least were heard of somebody, or more than --most-bad were
+// lost between them or are not of the clip.
 // The server must be reached with a certificate this process trusts (NODE_EXTRA_CA_CERTS).
 import { createReadStream, readFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import * as voice from '@discordjs/voice';
@@ -22,6 +25,8 @@ const { values: options } = parseArgs({
 		play: { type: 'string' },
 		hear: { type: 'string', default: '' },
 		seconds: { type: 'string', default: '10' },
+		least: { type: 'string', default: '0' },
+		'most-bad': { type: 'string', default: 'Infinity' },
 		debug: { type: 'boolean', default: false },
 	},
 });
@@ -101,7 +106,9 @@ class Listener {
 
 	report() {
 		const { user, heard, lost, wrong, silence } = this;
-		say('heard', { user, heard, lost, wrong, silence });
+		const good = heard >= Number(options.least) && lost + wrong <= Number(options['most-bad']);
+		say('heard', { user, good, heard, lost, wrong, silence });
+		return good;
 	}
 }
 
@@ -124,8 +131,7 @@ async function* clipForever(name) {
 	for (let i = 0; ; i = (i + 1) % packets.length) yield packets[i];
 }
 
-async function play(connection) {
-	const { Readable } = await import('node:stream');
+function play(connection) {
 	const player = voice.createAudioPlayer({
 		behaviors: { noSubscriber: voice.NoSubscriberBehavior.Play },
 	});
@@ -143,15 +149,16 @@ async function main() {
 	const connection = join(record());
 	await voice.entersState(connection, voice.VoiceConnectionStatus.Ready, 10_000);
 	say('connected');
-	const list = await listeners(connection);
 	while (Date.now() < end && !dave(connection)?.ready) await sleep(20);
 	say('secure', { ready: dave(connection)?.ready ?? false });
-	const player = options.play ? await play(connection) : undefined;
+	// Before that the library hands on what it cannot decrypt as it is.
+	const list = await listeners(connection);
+	const player = options.play ? play(connection) : undefined;
 	while (Date.now() < end) await sleep(50);
 	// Stopping sends the five frames of silence; leave them the time.
 	player?.stop();
 	await sleep(300);
-	for (const listener of list) listener.report();
+	const good = list.map((listener) => listener.report()).every(Boolean);
 	say('group', {
 		epoch: Number(dave(connection)?.epoch ?? 0),
 		users: dave(connection)?.getUserIds() ?? [],
@@ -159,7 +166,7 @@ async function main() {
 	});
 	connection.destroy();
 	await sleep(200);
-	process.exit(0);
+	process.exit(good ? 0 : 1);
 }
 
 main().catch((error) => {

@@ -298,6 +298,43 @@ static void held_until_the_key(void **state)
 	}
 }
 
+/* Waiting for a key changes nothing about time: not even when, behind the frames that wait, a spurt
+ * begins that has to be placed anew. */
+static void waiting_moves_nothing(void **state)
+{
+	struct unpack u[2];
+	size_t i;
+	int k;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		begin(&u[i]);
+		EPOCH(&u[i], T0, 1, USER_A);
+		if (i == 0)
+			EPOCH(&u[i], T0, 2, USER_A);
+		for (k = 0; k < 60; k++) {
+			/* A pause of 600 ms, of which the sender counts 20; 13 is late by 50 ms. */
+			uint64_t at = k < 13 ? AT(k) : AT(k + 30) + (k == 13 ? 50 * MS : 0);
+
+			if (k == 13)
+				send_as(&u[i], SSRC_A, USER_A, 1, 14, 14, AT(44));
+			if (k != 14)
+				send_as(&u[i], SSRC_A, USER_A, k >= 10 && k < 13 ? 2 : 1,
+					(uint32_t)k, k, at);
+		}
+		if (i == 1)
+			EPOCH(&u[i], AT(90), 2, USER_A);
+		END_WITH(&u[i], 60, 0, 0, 0, 0, 0);
+		assert_int_equal(u[i].frames, 60);
+	}
+	for (i = 0; i < 60; i++)
+		assert_memory_equal(&u[0].frame[i].f, &u[1].frame[i].f, sizeof(u[0].frame[i].f));
+	assert_int_equal(u[0].sum[COUNTER_TIME_JUMPS], 1);
+	assert_int_equal(u[1].sum[COUNTER_TIME_JUMPS], 1);
+	unpack_free(&u[0]);
+	unpack_free(&u[1]);
+}
+
 /* The key never comes: each frame waits its own two seconds, to the nanosecond; then concealed like
  * what was lost, and not counted so. */
 static void the_key_never_comes(void **state)
@@ -602,6 +639,7 @@ int main(void)
 		cmocka_unit_test(epochs_are_bounded),
 		cmocka_unit_test(members_alone),
 		cmocka_unit_test(held_until_the_key),
+		cmocka_unit_test(waiting_moves_nothing),
 		cmocka_unit_test(the_key_never_comes),
 		cmocka_unit_test(dropped_beside_lost),
 		cmocka_unit_test(nobody_has_a_key),

@@ -493,6 +493,8 @@ static inline void sim_check(struct sim *s)
 			0);
 	}
 	SIM_MUST(n > 0 && first->n_members == n);
+	for (i = 1; i < n; i++)
+		SIM_MUST(first->members[i - 1] < first->members[i]);
 	/* Whoever is heard by two is heard with the same key by both. */
 	for (i = 0; i < first->n_senders; i++)
 		for (k = 0; k < s->n; k++) {

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "common/mls/mls_group_state.h"
 #include "receiver/dave_code.h"
 #include "tests/unit/dave_sim.h"
 
@@ -311,6 +312,10 @@ static void recovery_again(void **state)
 	assert_int_equal(c->n_invalid, 2);
 	assert_int_equal(c->invalid_id, 6);
 	assert_int_equal(c->n_packages, 2);
+	s->now_ns += 20 * TD_SEC_NS;
+	dave_session_failing(c->d, s->c[0].user_id, s->now_ns);
+	sim_take(&s->c[1]);
+	assert_int_equal(c->n_invalid, 2); /* once */
 	sim_free(s);
 }
 
@@ -400,6 +405,9 @@ static void downgrade(void **state)
 	s->now_ns += 60 * TD_SEC_NS;
 	assert_int_equal(
 		sim_say_text(s, 0, 21, "{\"transition_id\":30,\"protocol_version\":0}"), TD_OK);
+	sim_say_text(s, 0, 21, "{\"transition_id\":30,\"protocol_version\":0}"); /* again */
+	assert_int_equal(c->d->n_pending, 1);
+	assert_int_equal(c->n_ready, 2);
 	assert_int_equal(c->ready_id, 30);
 	assert_int_equal(c->pass_until_ns, UINT64_MAX);
 	assert_true(sim_in(s, 0)); /* still encrypted */
@@ -447,6 +455,25 @@ static void downgrade_overtaken(void **state)
 	sim_execute(s, 31);
 	assert_int_equal(s->c[0].pass_until_ns, s->now_ns + TEN_S);
 	assert_true(sim_in(s, 0));
+	sim_free(s);
+}
+
+/* A downgrade announced later than what is executed is still to come. */
+static void downgrade_ahead(void **state)
+{
+	struct sim *s = sim_new_call(35, 2);
+	size_t committer;
+
+	(void)state;
+	s->now_ns += 60 * TD_SEC_NS;
+	sim_enter(s);
+	committer = sim_propose_missing(s);
+	sim_announce(s, committer, 31);
+	sim_say_text(s, 0, 21, "{\"transition_id\":32,\"protocol_version\":0}");
+	sim_execute(s, 31);
+	assert_int_equal(s->c[0].pass_until_ns, UINT64_MAX);
+	sim_execute(s, 32);
+	assert_int_equal(s->c[0].d->version, 0);
 	sim_free(s);
 }
 
@@ -540,6 +567,142 @@ static void unexpected_user(void **state)
 	sim_free(s);
 }
 
+/* One whom nobody named stops the commit of the whole message, other epochs lead to none. */
+static void no_commit(void **state)
+{
+	struct sim *s = sim_new_call(36, 2);
+	struct mls_span payload;
+	struct sim_list l;
+
+	(void)state;
+	sim_enter(s);
+	sim_client(s); /* 3: known to nobody */
+	dave_session_version(s->c[3].d, 1, s->now_ns);
+	sim_take(&s->c[3]);
+	l = sim_list(s);
+	sim_propose_add(s, &l, 3);
+	sim_propose_add(s, &l, 2);
+	payload = sim_finish(&l);
+	assert_int_equal(sim_say(s, 0, 27, payload.p, payload.len), TD_OK);
+	assert_int_equal(s->c[0].n_commits, 0);
+	assert_int_equal(mls_group_n_proposals(sim_group(s, 0)->group), 1);
+	l = sim_list(s);
+	l.epoch++;
+	sim_propose_add(s, &l, 2);
+	payload = sim_finish(&l);
+	assert_int_equal(sim_say(s, 0, 27, payload.p, payload.len), TD_OK);
+	assert_int_equal(s->c[0].n_commits, 0);
+	sim_free(s);
+}
+
+/* The external sender of a group is there for life. */
+static void sender_for_life(void **state)
+{
+	struct sim *s = sim_new_call(37, 2);
+	struct dave_group *g = sim_group(s, 0);
+	uint8_t before[128];
+
+	(void)state;
+	memcpy(before, s->sender, s->sender_len);
+	sim_new_sender(s);
+	assert_int_equal(sim_say(s, 0, 25, s->sender, s->sender_len), TD_ERR_STATE);
+	assert_int_equal(s->c[0].n_warnings, 1);
+	assert_memory_equal(g->sender, before, g->sender_len);
+	assert_true(sim_in(s, 0));
+	sim_free(s);
+}
+
+/* A member may propose in MLS, not in DAVE. */
+static void member_proposes(void **state)
+{
+	struct sim *s = sim_new_call(38, 3);
+	const struct mls_group *g = sim_group(s, 1)->group;
+	struct mls_public_message m = { 0 };
+	uint8_t tag[MLS_HASH_LEN];
+	uint8_t sig[MLS_SIG_MAX];
+	struct sim_list l = sim_list(s);
+	struct mls_span payload;
+	size_t at, len;
+	struct rd r;
+
+	(void)state;
+	mls_message_head_write(&l.w, MLS_WIRE_PUBLIC_MESSAGE);
+	at = l.w.len;
+	mls_wr_vec(&l.w, g->context.group_id);
+	wr_u64(&l.w, g->context.epoch);
+	wr_u8(&l.w, MLS_SENDER_MEMBER);
+	wr_u32(&l.w, g->own);
+	mls_wr_varint(&l.w, 0);
+	wr_u8(&l.w, MLS_CONTENT_PROPOSAL);
+	wr_u16(&l.w, MLS_PROPOSAL_REMOVE);
+	wr_u32(&l.w, sim_leaf(s, 2));
+	rd_init(&r, l.w.buf + at, l.w.len - at);
+	mls_framed_content_read(&r, &m.content);
+	assert_true(rd_done(&r));
+	assert_int_equal(mls_public_message_sign(
+				 &m.content, sig, &len, s->c[1].identity->key, g->context.raw),
+		0);
+	m.signature = mls_span(sig, len);
+	mls_public_message_membership_tag(tag, &m, g->keys->epoch.membership_key, g->context.raw);
+	mls_wr_vec(&l.w, m.signature);
+	mls_wr_vec(&l.w, mls_span(tag, sizeof(tag)));
+	payload = sim_finish(&l);
+	assert_int_equal(sim_say(s, 0, 27, payload.p, payload.len), TD_ERR_AUTH);
+	assert_int_equal(mls_group_n_proposals(sim_group(s, 0)->group), 0);
+	sim_free(s);
+}
+
+/* A user who is in the group already, with another key; and one who is none. The commit is made
+ * past the session of member 1, which would make none. */
+static void impostor(void **state)
+{
+	uint64_t row;
+
+	(void)state;
+	for (row = 0; row < 2; row++) {
+		struct sim *s = sim_new_call(39, 2);
+		struct dave_group *g = sim_group(s, sim_client(s));
+		struct mls_own_commit *made = NULL;
+		struct mls_proposal *p = NULL;
+		uint64_t user_id = row == 0 ? s->c[1].user_id : 0;
+		struct mls_span payload;
+		struct sim_list l;
+		struct wr w;
+
+		wr_init(&w, g->identity, sizeof(g->identity));
+		wr_u64(&w, user_id);
+		sim_say(s, 2, 25, s->sender, s->sender_len);
+		dave_session_version(s->c[2].d, 1, s->now_ns);
+		sim_take(&s->c[2]);
+		l = sim_list(s);
+		sim_propose_add(s, &l, 2);
+		payload = sim_finish(&l);
+		assert_int_equal(sim_say(s, 0, 27, payload.p, payload.len),
+			row == 0 ? TD_ERR_DUPLICATE : TD_ERR_MALFORMED);
+		assert_int_equal(s->c[0].n_commits, 0);
+		/* payload: operation, 2 bytes of length, the message */
+		assert_int_equal(mls_proposal_open(&sim_group(s, 1)->cx, sim_group(s, 1)->group,
+					 mls_span(payload.p + 3, payload.len - 3), &p),
+			0);
+		assert_int_equal(
+			mls_group_store(&sim_group(s, 1)->cx, sim_group(s, 1)->group, p), 0);
+		assert_int_equal(
+			mls_group_commit(&sim_group(s, 1)->cx, sim_group(s, 1)->group, 0, &made),
+			0);
+		memcpy(s->scratch.b, "\0\7", 2);
+		memcpy(s->scratch.b + 2, made->message, made->message_len);
+		assert_int_equal(sim_say(s, 0, 29, s->scratch.b, made->message_len + 2),
+			row == 0 ? TD_ERR_DUPLICATE : TD_ERR_NOKEY);
+		assert_int_equal(s->c[0].invalid_id, 7);
+		memcpy(s->scratch.b + 2, made->welcome, made->welcome_len);
+		assert_int_equal(sim_say(s, 2, 30, s->scratch.b, made->welcome_len + 2),
+			row == 0 ? TD_ERR_DUPLICATE : TD_ERR_MALFORMED);
+		assert_int_equal(s->c[2].n_epochs, 0);
+		mls_own_commit_free(made);
+		sim_free(s);
+	}
+}
+
 /* An Add that was put aside can be revoked; more than are kept are refused. */
 static void aside(void **state)
 {
@@ -593,8 +756,10 @@ static void revoked(void **state)
 		sim_say_all(s, 27, sim_finish(&l));
 	}
 	memcpy(revoke + 3, mls_group_proposal(sim_group(s, 0)->group, 0)->ref, 32);
+	i = s->c[0].commit.len;
 	sim_say(s, 0, 27, revoke, sizeof(revoke));
 	assert_int_equal(s->c[0].n_commits, 3);
+	assert_true(s->c[0].commit.len < i); /* without what was revoked */
 	memcpy(revoke + 3, mls_group_proposal(sim_group(s, 0)->group, 0)->ref, 32);
 	assert_int_equal(sim_say(s, 0, 27, revoke, sizeof(revoke)), TD_OK);
 	assert_int_equal(s->c[0].n_commits, 3); /* nothing is left to commit */
@@ -672,6 +837,7 @@ static void several_pending(void **state)
 	size_t i;
 
 	(void)state;
+	s->now_ns += 60 * TD_SEC_NS;
 	for (id = 100; id < 100 + DAVE_MAX_TRANSITIONS + 2; id++) {
 		sim_enter(s);
 		sim_announce(s, sim_propose_missing(s), id);
@@ -685,6 +851,7 @@ static void several_pending(void **state)
 	for (i = 0; i < 2; i++) {
 		assert_int_equal(s->c[i].d->n_pending, 0);
 		assert_int_equal(s->c[i].d->last_id, id - 1);
+		assert_true(s->c[i].pass_until_ns < s->now_ns); /* opened by none of them */
 	}
 	sim_check(s);
 	sim_free(s);
@@ -718,7 +885,7 @@ static void failing(void **state)
 		dave_session_failing(c->d, other, s->now_ns);
 	/* A transition is pending. */
 	sim_say_text(s, 0, 21, "{\"transition_id\":50,\"protocol_version\":1}");
-	for (i = 0; i < 15; i++, s->now_ns += 100 * TD_MS_NS)
+	for (i = 0; i < 100; i++, s->now_ns += 100 * TD_MS_NS)
 		dave_session_failing(c->d, other, s->now_ns);
 	sim_take(c);
 	assert_int_equal(c->n_invalid, 0);
@@ -730,6 +897,14 @@ static void failing(void **state)
 	assert_int_equal(i, 51);
 	assert_int_equal(c->invalid_id, 50);
 	assert_int_equal(c->n_packages, 1);
+	/* A transition that nobody executes stands in the way for half a minute. */
+	c = &s->c[1];
+	sim_say_text(s, 1, 21, "{\"transition_id\":51,\"protocol_version\":1}");
+	for (i = 0; i < 400 && c->n_invalid == 0; i++, s->now_ns += 100 * TD_MS_NS) {
+		dave_session_failing(c->d, s->c[0].user_id, s->now_ns);
+		sim_take(c);
+	}
+	assert_int_equal(i, 301);
 	sim_free(s);
 }
 
@@ -761,7 +936,10 @@ static void moved(void **state)
 
 	(void)state;
 	s->now_ns += 60 * TD_SEC_NS;
+	sim_say_text(s, 0, 21, "{\"transition_id\":9,\"protocol_version\":1}");
 	dave_session_reset(d, 42, s->now_ns);
+	assert_int_equal(d->n_pending, 0);
+	assert_false(d->executed);
 	sim_take(&s->c[0]);
 	assert_int_equal(s->c[0].n_epochs, 1);
 	assert_int_equal(s->c[0].n_senders, 0);
@@ -786,7 +964,9 @@ static void removed(void **state)
 	(void)state;
 	l = sim_list(s);
 	sim_propose_remove(s, &l, sim_leaf(s, 2));
+	sim_propose_package(s, &l, s->c[2].package); /* known to all: no reason to fail */
 	sim_say_all(s, 27, sim_finish(&l));
+	assert_int_equal(s->c[2].last, TD_OK);
 	assert_int_equal(s->c[2].n_commits, 0);
 	sim_announce(s, 0, 3);
 	assert_int_equal(s->c[2].last, TD_OK);
@@ -1065,9 +1245,14 @@ int main(void)
 		cmocka_unit_test(late_execute),
 		cmocka_unit_test(downgrade),
 		cmocka_unit_test(downgrade_overtaken),
+		cmocka_unit_test(downgrade_ahead),
 		cmocka_unit_test(sole_member),
 		cmocka_unit_test(resumed),
 		cmocka_unit_test(unexpected_user),
+		cmocka_unit_test(no_commit),
+		cmocka_unit_test(sender_for_life),
+		cmocka_unit_test(member_proposes),
+		cmocka_unit_test(impostor),
 		cmocka_unit_test(aside),
 		cmocka_unit_test(revoked),
 		cmocka_unit_test(add_before_remove),

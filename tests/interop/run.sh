@@ -81,4 +81,16 @@ ends "$recorder" "the receiver leaves"
 wait "$server"
 check "downgraded: the server says so" grep -q '"dave_execute".*"version":0' server.log
 check "every track holds what was sent" "$build/tests/track_check" truth.json out/s
+call first.json 8
+client first.log --user 1 --seconds 6.5 --least 200 --hear "$scripted=bass-mono.opus"
+one=$client
+sleep 2
+client second.log --user 2 --plain --seconds 2 --least 50 --hear "$scripted=bass-mono.opus"
+ends "$client" "a client without encryption hears our speaker while it is there"
+ends "$one" "the other client hears it before, then and after"
+ends "$recorder" "the receiver leaves"
+wait "$server"
+check "the call came down and went up again" \
+	sh -c 'grep dave_execute server.log | grep -q "\"version\":0" && grep -q dave_recreate server.log'
+check "every track holds what was sent" "$build/tests/track_check" truth.json out/s
 echo "1..$number"

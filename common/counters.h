@@ -9,7 +9,8 @@
  * single thing that was dropped. The text is the name in session.json and in docs.
  *
  * A packet of a stream is counted `received` once its transport tag verified, then exactly one of:
- * decoded (it became sound), padding, duplicate, late, undecodable, restarted, held_dropped.
+ * decoded (it became sound), padding, duplicate, late, undecodable, restarted, held_dropped,
+ * dave_no_key, dave_auth_failed, dave_replayed, dave_plain_refused.
  * `lost` are sequence numbers that never came; each is also one of fec, concealed, or skipped.
  */
 #define TD_COUNTERS(X)                                                                             \

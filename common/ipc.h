@@ -39,13 +39,14 @@ struct ipc_hello {
 /* CONN_OPEN: a voice connection begins. No keys, no speakers, no streams yet. */
 struct ipc_conn_open {
 	uint64_t reorder_ns; /* how long a packet waits for those before it */
-	uint64_t hold_ns;    /* how long packets of an unknown SSRC wait for their speaker */
-	uint32_t want;       /* IPC_WANT_* */
-	uint32_t channels;   /* of decoded frames: 1 or 2 */
+	uint64_t hold_ns;  /* how long a packet waits for its speaker's name, a frame for its key */
+	uint32_t want;     /* IPC_WANT_* */
+	uint32_t channels; /* of decoded frames: 1 or 2 */
 };
 enum { IPC_WANT_PCM = 1u << 0, IPC_WANT_RTCP = 1u << 1 };
 
-/* KEY: from here on packets of the connection are opened with this, and with nothing older. */
+/* KEY: packets of the connection are opened with this; for a moment also with the one before, and
+ * those that came a moment ago and did not open are tried again. */
 struct ipc_key {
 	uint32_t mode;     /* enum transport_mode */
 	uint32_t own_ssrc; /* packets that carry it are ours: ignored; 0: none */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "receiver/call_state.h"
 
-#include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +86,11 @@ static void info_changed(struct call *c)
 
 void call_new_info(struct call *c, const struct connection_info *info)
 {
+	if (info->user_id != c->info->user_id) {
+		call_emit(c, "error", "message", "connection info of another user: leave first");
+		log_warn("connection info of another user: leave first");
+		return;
+	}
 	*c->info = *info;
 	info_changed(c);
 }
@@ -180,6 +184,7 @@ int call_new(struct call **ret, const struct call_conf *conf, const struct conne
 	dave.channel_id = info->channel_id;
 	dave.user_id = info->user_id;
 	if (c->info == NULL || c->conn == 0 || dave_session_new(&c->dave, &dave) != TD_OK) {
+		recorder_disconnect(conf->recorder, c->conn);
 		sodium_free(c->info);
 		free(c);
 		return TD_ERR_NOMEM;

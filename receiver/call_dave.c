@@ -20,8 +20,9 @@ static void dave_code(struct call *c, const struct dave_action *a)
 
 	for (i = 0; i < a->member_count; i++)
 		json_array_append_new(members, json_string(td_id_format(id, a->members[i])));
-	event_emit(c->conf.events, "privacy_code", c->info->guild_id, "sI, ss, so", "epoch",
+	event_emit(c->conf.events, "privacy_code", c->info->guild_id, "sI, ss, sO", "epoch",
 		(json_int_t)a->epoch, "code", a->text, "members", members);
+	json_decref(members);
 	if (control != NULL) {
 		control->epoch = a->epoch;
 		snprintf(control->text, sizeof(control->text), "%s", a->text);
@@ -35,6 +36,16 @@ static void dave_code(struct call *c, const struct dave_action *a)
 	call_post(c, control);
 }
 
+static void dave_send(struct call *c, const struct dave_action *a)
+{
+	int r = c->vgw != NULL ? vgw_dave_send(c->vgw, a->opcode, a->data, a->len) : TD_ERR_STATE;
+
+	if (r == TD_ERR_STATE)
+		log_debug("DAVE: opcode %u not said: there is no connection", a->opcode);
+	else if (r != TD_OK)
+		log_warn("DAVE: opcode %u not said: %s", a->opcode, td_strerror(r));
+}
+
 /* Carries out what the DAVE session asks for, as call_pump() does for the gateway. */
 void call_dave_pump(struct call *c)
 {
@@ -43,8 +54,7 @@ void call_dave_pump(struct call *c)
 	while (dave_next(c->dave, &a) == 1) {
 		switch (a.type) {
 		case DAVE_SEND:
-			if (c->vgw != NULL)
-				vgw_dave_send(c->vgw, a.opcode, a.data, a.len);
+			dave_send(c, &a);
 			break;
 		case DAVE_EPOCH:
 			lane_conn_dave_epoch(

@@ -52,7 +52,6 @@ static void on_ws_closed(void *user, uint16_t code, const char *reason, bool fat
 static void act_connect(struct call *c, const struct vgw_action *a)
 {
 	struct ws_conf conf = { .host = a->host,
-		.path = "/?v=8",
 		.port = a->port,
 		.tls = a->tls,
 		.opened = on_ws_opened,
@@ -139,6 +138,7 @@ static void act_session_new(struct call *c)
 {
 	c->ready = false;
 	early_clear(&c->early);
+	uv_timer_stop(&c->roll_call); /* it was the old session's */
 	lane_conn_reset(c->lane, c->conn);
 	dave_session_reset(c->dave, c->info->channel_id, td_mono_ns());
 	call_dave_pump(c);

@@ -78,7 +78,7 @@ void call_command(struct call *c, enum control_command command)
 			refuse(c, command, "nothing is being recorded");
 			break;
 		}
-		c->stopping = true;
+		c->stops++;
 		call_recording_end(c, "stopped");
 		break;
 	case COMMAND_LISTEN:
@@ -137,6 +137,7 @@ void call_ended(struct call *c, const struct vgw_action *a)
 	snprintf(c->reason, sizeof(c->reason), "%s", a->text);
 	uv_timer_stop(&c->deadline);
 	uv_timer_stop(&c->rejoin);
+	uv_timer_stop(&c->roll_call);
 	call_recording_end(c, verdict_name(c->verdict));
 }
 
@@ -167,7 +168,7 @@ void call_session_opened(struct call *c, int r)
 	 * to talk to, that one may try `listen` again. */
 	c->sessions--;
 	c->recording = RECORDING_STOPPED;
-	if (c->conf.rejoin_timeout_ns == 0)
+	if (c->conf.rejoin_timeout_ns == 0 && !c->ended)
 		call_stop(c, "nothing can be recorded");
 	else
 		call_report_end(c);
@@ -176,8 +177,8 @@ void call_session_opened(struct call *c, int r)
 void call_session_closed(struct call *c)
 {
 	c->sessions--;
-	if (c->stopping) {
-		c->stopping = false;
+	if (c->stops > 0) {
+		c->stops--;
 		call_emit(c, "stopped", NULL, NULL);
 	}
 	call_report_end(c);

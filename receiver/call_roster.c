@@ -6,6 +6,9 @@
 #include "common/clock.h"
 #include "common/ids.h"
 
+/* Far beyond any call; what a hostile gateway may make us search. */
+enum { ROSTER_MAX = 4096 };
+
 struct participant *roster_find(struct call *c, uint64_t user_id)
 {
 	size_t i;
@@ -29,6 +32,8 @@ struct participant *roster_join(struct call *c, uint64_t user_id)
 		p->missing = false;
 		return p;
 	}
+	if (c->participant_count == ROSTER_MAX)
+		return NULL;
 	if (c->participant_count == c->participant_cap) {
 		size_t cap = c->participant_cap > 0 ? c->participant_cap * 2 : 8;
 

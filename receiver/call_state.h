@@ -2,9 +2,9 @@
 #ifndef TD_RECEIVER_CALL_STATE_H
 #define TD_RECEIVER_CALL_STATE_H
 
+#include "common/early.h"
 #include "receiver/call.h"
 #include "receiver/dave_session.h"
-#include "receiver/early.h"
 #include "receiver/udp.h"
 
 /*
@@ -41,7 +41,7 @@ struct call {
 
 	enum recording recording;
 	unsigned sessions; /* of files, not closed yet */
-	bool stopping;     /* a stop command waits for its answer */
+	unsigned stops;    /* commands that wait for their answer */
 	bool ended;        /* VGW_ENDED came */
 	bool reported;     /* conf.ended was called */
 	enum vgw_verdict verdict;

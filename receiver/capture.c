@@ -9,11 +9,15 @@
 #include "common/clock.h"
 #include "common/err.h"
 
+/* No call is silent for that long and goes on in the same capture. */
+#define CLOCK_SET_NS (3600 * TD_SEC_NS)
+#define FRAME_NS (20 * TD_MS_NS)
+
 struct capture {
 	pcap_t *pcap;
 	int link_type;
 	bool started;
-	uint64_t start_utc_ns, at_ns, cut;
+	uint64_t start_utc_ns, last_utc_ns, at_ns, cut, steps;
 };
 
 int capture_open(struct capture **ret, const char *path, char *err, size_t err_len)
@@ -56,18 +60,30 @@ void capture_close(struct capture *c)
 	free(c);
 }
 
-/* Captures are in order but for clocks that were set meanwhile: time stands still then. */
+/*
+ * Captures are in order but for clocks that were set meanwhile. Set back, time stands still until
+ * it is that late again, or goes on from there when it was far; set ahead by more than any pause,
+ * it goes on as if the next packet had followed at once. A recording is as long as the call was.
+ */
 static void capture_time(struct capture *c, const struct pcap_pkthdr *header)
 {
 	/* With nanosecond precision tv_usec holds nanoseconds. */
 	uint64_t utc_ns = (uint64_t)header->ts.tv_sec * TD_SEC_NS + (uint64_t)header->ts.tv_usec;
+	int64_t step_ns = (int64_t)(utc_ns - c->last_utc_ns);
 
 	if (!c->started) {
 		c->started = true;
-		c->start_utc_ns = utc_ns;
+		c->start_utc_ns = c->last_utc_ns = utc_ns;
+		return;
 	}
-	if (utc_ns > c->start_utc_ns && utc_ns - c->start_utc_ns > c->at_ns)
-		c->at_ns = utc_ns - c->start_utc_ns;
+	if (step_ns > (int64_t)CLOCK_SET_NS || step_ns < -(int64_t)CLOCK_SET_NS) {
+		c->steps++;
+		c->at_ns += FRAME_NS;
+		c->last_utc_ns = utc_ns;
+	} else if (step_ns > 0) {
+		c->at_ns += (uint64_t)step_ns;
+		c->last_utc_ns = utc_ns;
+	}
 }
 
 int capture_next(struct capture *c, struct capture_packet *ret, char *err, size_t err_len)
@@ -95,6 +111,11 @@ int capture_next(struct capture *c, struct capture_packet *ret, char *err, size_
 uint64_t capture_start_utc_ns(const struct capture *c)
 {
 	return c->start_utc_ns;
+}
+
+uint64_t capture_steps(const struct capture *c)
+{
+	return c->steps;
 }
 
 uint64_t capture_cut(const struct capture *c)

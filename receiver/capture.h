@@ -25,6 +25,8 @@ int capture_next(struct capture *c, struct capture_packet *ret, char *err, size_
 
 /* Wall time of the first packet; 0 before it was read. */
 uint64_t capture_start_utc_ns(const struct capture *c);
+/* How often the clock of the capture was set by more than an hour, so far. */
+uint64_t capture_steps(const struct capture *c);
 /* Frames whose UDP datagram the capture had cut short (snap length), so far. */
 uint64_t capture_cut(const struct capture *c);
 

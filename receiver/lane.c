@@ -23,7 +23,8 @@ enum {
 	QUEUE_KEEP = 6 * 1024 * 1024, /* ... down to this */
 	QUEUE_CONGESTED = 256 * 1024,
 	RESPAWN_MAX_MS = 1000,
-	REFUSALS_MAX = 10, /* in a row: what kills them is what we send */
+	LANE_MAX_SPEAKERS = 16384, /* as many SSRCs as a worker knows */
+	REFUSALS_MAX = 10,         /* in a row: what kills them is what we send */
 };
 #define HANG_NS (1500 * TD_MS_NS)
 #define DAVE_KEEP_NS (10 * TD_SEC_NS) /* old epochs, behind the next one's beginning */
@@ -63,7 +64,8 @@ struct lane {
 	struct ipc_queue queue;
 	struct lane_conn *conns;
 	uint64_t last_packet_ns;
-	bool congested; /* and somebody waits for conf.drained */
+	uint64_t newest_ns; /* the latest time the worker was told */
+	bool congested;     /* and somebody waits for conf.drained */
 	bool ending;
 
 	uv_async_t *down;    /* the lane thread found the worker gone */
@@ -71,8 +73,9 @@ struct lane {
 	uv_timer_t *respawn;
 	_Atomic(const char *) down_why;
 	uint64_t started_ns;
-	unsigned respawn_ms; /* 0: at once */
-	unsigned refusals;   /* workers in a row that ended by themselves */
+	unsigned respawn_ms;   /* 0: at once */
+	unsigned refusals;     /* workers in a row that ended by themselves, or never began */
+	uint64_t heard_before; /* of the workers before this one */
 
 	uint64_t ping_ns, ping_heard; /* a PING waits for its PONG since; 0: none */
 };
@@ -196,6 +199,7 @@ static int worker_start(struct lane *l)
 	l->writable->data = l;
 	l->started_ns = td_mono_ns();
 	l->ping_ns = 0;
+	l->heard_before = lane_thread_heard(l->thread);
 	waiting = l->queue;
 	ipc_queue_init(&l->queue);
 	put_state(l);
@@ -245,6 +249,8 @@ static void on_down(uv_async_t *async)
 
 	if (td_mono_ns() - l->started_ns > SETTLED_NS)
 		l->respawn_ms = l->refusals = 0;
+	if (lane_thread_heard(l->thread) == l->heard_before)
+		refused = true; /* not one word: something it needs is not there */
 	l->refusals = refused ? l->refusals + 1 : 0;
 	l->conf.worker_lost(l->conf.user, l->conf.index, text, l->refusals > REFUSALS_MAX);
 	if (l->refusals > REFUSALS_MAX)
@@ -373,6 +379,8 @@ void lane_conn_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t
 	put_speaker(l, conn, user_id, ssrc);
 	for (i = 0; i < c->speaker_count && c->speakers[i].ssrc != ssrc; i++)
 		;
+	if (i == LANE_MAX_SPEAKERS)
+		return;
 	if (i == c->speaker_cap) {
 		size_t cap = c->speaker_cap > 0 ? c->speaker_cap * 2 : 8;
 		struct lane_speaker *bigger = reallocarray(c->speakers, cap, sizeof(*bigger));
@@ -403,6 +411,14 @@ void lane_conn_speaker_gone(struct lane *l, uint64_t conn, uint64_t user_id)
 	put(l, IPC_SPEAKER_GONE, conn, &gone, sizeof(gone));
 }
 
+/* The worker knows this time now, and may date a packet that comes a little late by it. */
+static void time_told(struct lane *l, uint64_t at_ns)
+{
+	if (at_ns > l->newest_ns)
+		l->newest_ns = at_ns;
+	lane_thread_newest(l->thread, l->newest_ns);
+}
+
 void lane_conn_dave_epoch(struct lane *l, uint64_t conn, uint64_t at_ns, uint64_t epoch,
 	const struct dave_sender *senders, size_t count)
 {
@@ -423,6 +439,7 @@ void lane_conn_dave_epoch(struct lane *l, uint64_t conn, uint64_t at_ns, uint64_
 		e->senders[i].user_id = senders[i].user_id;
 		memcpy(e->senders[i].secret, senders[i].secret, DAVE_SECRET_LEN);
 	}
+	time_told(l, at_ns);
 	put_epoch(l, conn, e);
 	e->next = c->epochs;
 	c->epochs = e;
@@ -453,8 +470,9 @@ void lane_packet(
 
 	if (ipc_queue_put(&l->queue, IPC_PACKET, conn, &packet, sizeof(packet), data, len) != TD_OK)
 		lane_count(l, conn, COUNTER_OVERLOAD, 1);
-	l->last_packet_ns = l->last_packet_ns > arrival_ns ? l->last_packet_ns : arrival_ns;
-	lane_thread_newest(l->thread, l->last_packet_ns);
+	if (arrival_ns > l->last_packet_ns)
+		l->last_packet_ns = arrival_ns;
+	time_told(l, arrival_ns);
 	if (l->conf.live && l->queue.len > QUEUE_MAX)
 		ipc_queue_shed(&l->queue, QUEUE_KEEP, count_shed, l);
 }
@@ -463,6 +481,7 @@ void lane_tick(struct lane *l, uint64_t now_ns)
 {
 	struct ipc_tick tick = { .now_ns = now_ns };
 
+	time_told(l, now_ns);
 	put(l, IPC_TICK, 0, &tick, sizeof(tick));
 }
 

@@ -102,13 +102,13 @@ out:
 static void session_close(struct lane_thread *t, uint64_t conn, uint64_t end_ns, const char *reason)
 {
 	struct lane_session **at = session_find(t, conn), *s = *at;
-	int r = TD_ERR_STATE;
+	int r;
 
-	if (s != NULL) {
-		r = sink_session_close(s->sinks, end_ns, reason, on_track, s);
-		*at = s->next;
-		free(s);
-	}
+	if (s == NULL)
+		return; /* it could not be opened, which was reported then */
+	r = sink_session_close(s->sinks, end_ns, reason, on_track, s);
+	*at = s->next;
+	free(s);
 	t->conf.ops.session_closed(t->conf.user, conn, r);
 }
 

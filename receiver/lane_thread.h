@@ -88,7 +88,8 @@ uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c);
 void lane_thread_pending(struct lane_thread *t,
 	void (*each)(void *user, uint64_t conn, uint64_t serial), void *user);
 
-/* No packet sent down the lane arrived later than this: nor can any frame that comes back. */
+/* The latest time the worker was told, by a packet or otherwise: no frame that comes back can have
+ * arrived later. */
 void lane_thread_newest(struct lane_thread *t, uint64_t arrival_ns);
 
 /* For the watchdog: how many messages have come back in all, and whether the thread is waiting for

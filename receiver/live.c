@@ -30,8 +30,9 @@ struct live {
 	struct control_input *input;
 	struct live_call *calls;
 	uv_timer_t *duration;
-	bool bad_input; /* a line of the file was refused */
-	bool starting;  /* the file is being read: no end yet */
+	bool bad_input;   /* a line of the file was refused */
+	unsigned records; /* of connection info in it */
+	bool starting;    /* the file is being read: no end yet */
 	bool input_done, stopping;
 	int status;
 };
@@ -114,6 +115,8 @@ static void on_control(void *user, const struct control *control)
 	struct live *l = user;
 	struct call *call = call_of(l, control->info.guild_id);
 
+	if (l->stopping)
+		return;
 	switch (control->type) {
 	case CONTROL_INFO:
 		if (call != NULL)
@@ -236,23 +239,39 @@ static void random_bytes(void *user, uint8_t *out, size_t len)
 	randombytes_buf(out, len);
 }
 
+/* The first reading of a file: is there something to join, and nothing else? */
+static void on_check(void *user, const struct control *control)
+{
+	struct live *l = user;
+
+	if (control->type == CONTROL_INFO)
+		l->records++;
+	else if (control->type != CONTROL_IGNORED)
+		on_bad(l, control->info.guild_id, "a file holds connection info alone");
+}
+
 /* Everything in the file must make sense before anything is joined, and something must be there. */
 static int start_file(struct live *l, const struct control_input_handlers *handlers)
 {
+	struct control_input_handlers check = *handlers;
 	const char *path = l->options->join;
+	int r;
 
-	l->starting = true;
-	if (control_input_read_file(path, handlers) != TD_OK) {
-		log_error("%s: %s", path, strerror(errno));
-		return EXIT_FAILED;
-	}
-	l->starting = false;
-	l->input_done = true;
-	if (l->bad_input)
+	check.control = on_check;
+	if ((r = control_input_read_file(path, &check)) == TD_OK && l->bad_input)
 		return EXIT_WRONG_USAGE;
-	if (l->calls == NULL) {
+	if (r == TD_OK && l->records == 0) {
 		log_error("%s: no connection info in it", path);
 		return EXIT_WRONG_USAGE;
+	}
+	l->starting = true;
+	if (r == TD_OK)
+		r = control_input_read_file(path, handlers);
+	l->starting = false;
+	l->input_done = true;
+	if (r != TD_OK) {
+		log_error("%s: %s", path, strerror(errno));
+		return EXIT_FAILED;
 	}
 	return -1;
 }
@@ -289,6 +308,8 @@ int live_new(struct live **ret, uv_loop_t *loop, const struct options *options,
 		status = start_file(l, &handlers);
 	} else if (control_input_stdin(&l->input, loop, &handlers) == TD_OK) {
 		status = -1;
+	} else {
+		log_error("standard input cannot be read");
 	}
 	return status;
 }

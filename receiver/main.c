@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,35 +39,43 @@ struct receiver {
 	struct console *console;
 	struct events *events;
 	uv_loop_t loop;
-	uv_signal_t interrupt, terminate;
+	uv_async_t interrupted;
 	uv_timer_t progress;
 	struct recorder *recorder;
 	struct live *live;     /* --join, or ... */
 	struct replay *replay; /* ... --replay */
-	bool stopping;
 };
 
 /* ---- what the loop brings ---- */
 
 static void stop(struct receiver *r)
 {
-	r->stopping = true;
 	if (r->live != NULL)
 		live_stop(r->live);
 	if (r->replay != NULL)
 		replay_stop(r->replay);
 }
 
-/* The second one leaves at once: files are valid at every moment. */
-static void on_signal(uv_signal_t *handle, int number)
+/* SIGINT and SIGTERM: the first one stops us by the loop; the second one leaves at once, whatever
+ * we are waiting for. Files are valid at every moment. */
+static volatile sig_atomic_t signals;
+static uv_async_t *_Atomic interrupted; /* NULL: there is no loop to tell */
+
+static void on_signal(int number)
 {
-	struct receiver *r = handle->data;
+	uv_async_t *async = atomic_load(&interrupted);
 
 	(void)number;
-	if (r->stopping)
+	if (signals++ > 0)
 		_exit(EXIT_AT_ONCE);
+	if (async != NULL)
+		uv_async_send(async);
+}
+
+static void on_interrupted(uv_async_t *async)
+{
 	log_info("stopping; once more to leave at once");
-	stop(r);
+	stop(async->data);
 }
 
 static void on_progress(uv_timer_t *timer)
@@ -158,12 +167,14 @@ static void raise_descriptors(void)
 
 static void watch_signals(struct receiver *r)
 {
-	uv_signal_init(&r->loop, &r->interrupt);
-	uv_signal_init(&r->loop, &r->terminate);
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+
+	uv_async_init(&r->loop, &r->interrupted, on_interrupted);
 	uv_timer_init(&r->loop, &r->progress);
-	r->interrupt.data = r->terminate.data = r->progress.data = r;
-	uv_signal_start(&r->interrupt, on_signal, SIGINT);
-	uv_signal_start(&r->terminate, on_signal, SIGTERM);
+	r->interrupted.data = r->progress.data = r;
+	atomic_store(&interrupted, &r->interrupted);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
 	if (console_has_progress(r->console))
 		uv_timer_start(&r->progress, on_progress, PROGRESS_MS, PROGRESS_MS);
 }
@@ -218,8 +229,8 @@ static void end(struct receiver *r)
 	live_end(r->live);
 	replay_free(r->replay);
 	recorder_free(r->recorder);
-	uv_close((uv_handle_t *)&r->interrupt, NULL);
-	uv_close((uv_handle_t *)&r->terminate, NULL);
+	atomic_store(&interrupted, NULL);
+	uv_close((uv_handle_t *)&r->interrupted, NULL);
 	uv_close((uv_handle_t *)&r->progress, NULL);
 	uv_run(&r->loop, UV_RUN_DEFAULT);
 	live_free(r->live);

@@ -128,12 +128,12 @@ void outbox_free(struct outbox *box)
 	done = box->done;
 	/* A reader that never reads must not keep us: the thread cleans up behind itself. */
 	box->abandoned = !done;
+	if (!done)
+		pthread_detach(box->thread);
 	pthread_mutex_unlock(&box->lock);
 	if (done) {
 		pthread_join(box->thread, NULL);
 		outbox_destroy(box);
-	} else {
-		pthread_detach(box->thread);
 	}
 }
 

@@ -53,10 +53,12 @@ struct recorder {
 	struct recorder_conf conf;
 	char unpacker[PATH_MAX];
 	struct lane **lanes;
-	unsigned lane_count, open_sessions, workers_lost;
+	unsigned lane_count;
 	uint64_t last_conn;
 	uv_timer_t *tick, *watch;
 	uv_prepare_t *flush;
+	uv_check_t *polled;
+	uint64_t polled_ns;
 	uv_async_t *noted;
 	bool failed;
 
@@ -200,12 +202,9 @@ static void on_note(struct recorder *r, const struct note *n)
 		r->failed = true;
 	switch (n->what) {
 	case NOTE_OPENED:
-		if (n->r != TD_OK)
-			r->open_sessions--;
 		r->conf.session_opened(r->conf.user, n->conn, n->r);
 		break;
 	case NOTE_CLOSED:
-		r->open_sessions--;
 		r->conf.session_closed(r->conf.user, n->conn, n->r);
 		break;
 	case NOTE_FAILING:
@@ -250,7 +249,6 @@ static void on_worker_lost(void *user, unsigned index, const char *how, bool fat
 		r->conf.broken(r->conf.user);
 		return;
 	}
-	r->workers_lost++;
 	snprintf(text, sizeof(text), "lane %u: unpacker lost (%s), replaced", index, how);
 	log_warn("%s", text);
 	/* The list changes on this thread only, so reading it here needs no lock. */
@@ -277,15 +275,25 @@ static void on_flush(uv_prepare_t *prepare)
 		lane_flush(r->lanes[i]);
 }
 
+/* Sockets have been read up to now: nothing older is on its way to a lane. */
+static void on_polled(uv_check_t *check)
+{
+	struct recorder *r = check->data;
+
+	r->polled_ns = td_mono_ns();
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct recorder *r = timer->data;
-	uint64_t now_ns = td_mono_ns();
+	uint64_t now_ns = r->polled_ns; /* timers run first: later datagrams may wait unread */
 	bool awake = false;
 	unsigned i;
 
 	for (i = 0; i < r->lane_count; i++) {
-		if (now_ns - lane_last_packet_ns(r->lanes[i]) > AWAKE_NS)
+		uint64_t last_ns = lane_last_packet_ns(r->lanes[i]);
+
+		if (now_ns > last_ns && now_ns - last_ns > AWAKE_NS)
 			continue;
 		lane_tick(r->lanes[i], now_ns);
 		awake = true;
@@ -389,7 +397,6 @@ int recorder_session_open(struct recorder *r, uint64_t conn, uint64_t channel_id
 		.start_utc_ns = start_utc_ns,
 		.specs = (const struct sink_spec *const *)o->sinks,
 		.spec_count = o->sink_count };
-	r->open_sessions++;
 	lane_control(to->lane, conn, c);
 	return TD_OK;
 }
@@ -407,11 +414,6 @@ void recorder_session_close(struct recorder *r, uint64_t conn, uint64_t end_ns, 
 }
 
 /* ---- what was recorded ---- */
-
-unsigned recorder_open_sessions(const struct recorder *r)
-{
-	return r->open_sessions;
-}
 
 bool recorder_failed(const struct recorder *r)
 {
@@ -485,12 +487,17 @@ static int handles_init(struct recorder *r)
 	if ((r->flush = malloc(sizeof(*r->flush))) == NULL)
 		return TD_ERR_NOMEM;
 	uv_prepare_init(loop, r->flush);
+	if ((r->polled = malloc(sizeof(*r->polled))) == NULL)
+		return TD_ERR_NOMEM;
+	uv_check_init(loop, r->polled);
 	if ((r->noted = malloc(sizeof(*r->noted))) == NULL)
 		return TD_ERR_NOMEM;
 	uv_async_init(loop, r->noted, on_noted);
-	r->tick->data = r->watch->data = r->flush->data = r->noted->data = r;
+	r->tick->data = r->watch->data = r->flush->data = r->polled->data = r->noted->data = r;
 	uv_timer_start(r->watch, on_watch, WATCH_MS, WATCH_MS);
 	uv_prepare_start(r->flush, on_flush);
+	uv_check_start(r->polled, on_polled);
+	r->polled_ns = td_mono_ns();
 	return TD_OK;
 }
 
@@ -577,6 +584,7 @@ void recorder_free(struct recorder *r)
 	handle_close(r->tick);
 	handle_close(r->watch);
 	handle_close(r->flush);
+	handle_close(r->polled);
 	handle_close(r->noted);
 	while (r->connections != NULL) {
 		struct connection *c = r->connections;

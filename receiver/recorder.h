@@ -62,8 +62,6 @@ struct lane_control *recorder_control(enum lane_control_type type, uint64_t at_n
 /* A packet went down a live lane: keep its time moving until everything held is out again. */
 void recorder_awake(struct recorder *r);
 
-/* Sessions open or being opened or closed. */
-unsigned recorder_open_sessions(const struct recorder *r);
 /* True when anything that was to be written could not be. */
 bool recorder_failed(const struct recorder *r);
 /* Everything counted so far, of all connections: packets, samples of sound, tracks begun. */

@@ -35,6 +35,8 @@ struct replay {
 	struct lane *lane;
 	struct capture_packet packet; /* read and not yet sent */
 	bool has_packet, voice, encrypted, ended;
+	bool stopped; /* before the end: what is missing proves nothing */
+	const char *reason;
 	size_t speakers_named, epochs_given;
 	int status;
 };
@@ -113,17 +115,22 @@ static void send_packet(struct replay *p)
 	lane_packet(p->lane, p->conn, arrival_ns, d->data, d->len);
 }
 
-static void finish(struct replay *p)
+static void finish(struct replay *p, const char *reason)
 {
 	if (p->ended)
 		return;
 	p->ended = true;
+	p->reason = reason;
 	uv_idle_stop(p->idle);
 	uv_timer_stop(p->pace);
 	if (capture_cut(p->capture) > 0)
 		log_warn("%s: %" PRIu64 " packets are cut short in the capture", p->options->replay,
 			capture_cut(p->capture));
-	recorder_session_close(p->recorder, p->conn, p->last_ns + LAST_FRAME_NS, "end of capture");
+	if (capture_steps(p->capture) > 0)
+		log_warn("%s: its clock was set %" PRIu64
+			 " times by more than an hour; these jumps are left out",
+			p->options->replay, capture_steps(p->capture));
+	recorder_session_close(p->recorder, p->conn, p->last_ns + LAST_FRAME_NS, reason);
 }
 
 /* True when there is a packet to send; at the end of the capture, or of what we are to do with it,
@@ -141,7 +148,7 @@ static bool read_packet(struct replay *p)
 		p->status = EXIT_FAILED;
 	}
 	if (r != 1 || (p->options->duration_ns > 0 && p->packet.at_ns >= p->options->duration_ns)) {
-		finish(p);
+		finish(p, r == 1 ? "duration" : "end of capture");
 		return false;
 	}
 	p->has_packet = true;
@@ -208,7 +215,9 @@ void replay_session_closed(struct replay *p)
 	unsigned tracks;
 
 	recorder_totals(p->recorder, totals, &samples, &tracks);
-	if (!p->voice) {
+	if (p->stopped) {
+		/* nothing to say */
+	} else if (!p->voice) {
 		log_error("%s: no voice packets in it", p->options->replay);
 		p->status = EXIT_FAILED;
 	} else if (totals[COUNTER_RECEIVED] == 0 && totals[COUNTER_AUTH] > 0) {
@@ -220,7 +229,7 @@ void replay_session_closed(struct replay *p)
 		p->status = EXIT_FAILED;
 	}
 	event_emit(p->events, "closed", p->keys->guild_id, "ss, ss", "code", "end", "reason",
-		"end of capture");
+		p->reason);
 	uv_stop(p->loop);
 }
 
@@ -233,7 +242,8 @@ int replay_status(const struct replay *p)
 
 void replay_stop(struct replay *p)
 {
-	finish(p);
+	p->stopped = true;
+	finish(p, "stopped");
 }
 
 int replay_new(struct replay **ret, const struct options *options, struct events *events)

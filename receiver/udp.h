@@ -22,7 +22,7 @@ struct udp_conf {
 	uint32_t ssrc; /* our own */
 	/* IP discovery succeeded: our address as the server sees it. */
 	void (*discovered)(void *user, const char *address, uint16_t port);
-	/* Five requests went unanswered, or the socket failed. udp_free() may be called from here.
+	/* Five requests went unanswered. udp_free() may be called from here.
 	 */
 	void (*failed)(void *user, const char *why);
 	/* A datagram that is no discovery answer; borrowed for the call. Arrival times never fall.

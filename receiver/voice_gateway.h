@@ -12,8 +12,8 @@
 /*
  * Discord voice gateway v8, client side, for one guild, as an engine: messages and time in, actions
  * out. It knows no socket, clock or thread; whoever drives it carries out the actions in order
- * (receiver/call.c) or looks at them (tests, fuzzers). Protocol: voice-gateway.md sections 2-7, 12,
- * 13.
+ * (receiver/call_gateway.c) or looks at them (tests, fuzzers). Protocol: voice-gateway.md sections
+ * 2-7, 12, 13.
  *
  * After each vgw_* input call take all actions with vgw_next(), then ask vgw_deadline(). An input
  * that comes up while an action is carried out (it failed at once) may be made on the spot, as the

@@ -63,6 +63,7 @@ static _Noreturn void become_worker(const char *path, int request_fd, int reply_
 int worker_process_start(struct worker_process *ret, const char *path)
 {
 	int request[2] = { -1, -1 }, reply[2] = { -1, -1 }, saved, r = TD_ERR_SYS;
+	sigset_t all, before;
 	pid_t pid;
 
 	if (access(path, X_OK) != 0 || pipe2(request, O_CLOEXEC) != 0 ||
@@ -71,7 +72,15 @@ int worker_process_start(struct worker_process *ret, const char *path)
 	/* Best effort: a plain user may have used up what all pipes together may hold. */
 	fcntl(request[1], F_SETPIPE_SZ, PIPE_SIZE);
 	fcntl(reply[1], F_SETPIPE_SZ, PIPE_SIZE);
-	if (fcntl(request[1], F_SETFL, O_NONBLOCK) != 0 || (pid = fork()) < 0)
+	if (fcntl(request[1], F_SETFL, O_NONBLOCK) != 0)
+		goto out;
+	/* A signal between fork and exec would run our handlers in the child. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid != 0)
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (pid < 0)
 		goto out;
 	if (pid == 0)
 		become_worker(path, request[0], reply[1]);

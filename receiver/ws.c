@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "receiver/ws.h"
 
+#include <arpa/inet.h>
 #include <libwebsockets.h>
+#include <netdb.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <sodium.h>
@@ -13,6 +15,9 @@
 
 #include "common/err.h"
 #include "common/log.h"
+
+#define WS_PATH "/?v=8"
+enum { CLOSE_SECONDS = 5 };
 
 struct ws_message {
 	struct ws_message *next;
@@ -26,7 +31,9 @@ struct ws {
 	struct ws_context *ctx;
 	struct lws *wsi;
 	struct ws *next_doomed;
-	bool opening;     /* inside ws_open() */
+	char host[256]; /* conf.host */
+	uv_getaddrinfo_t resolving;
+	bool opening;     /* inside connect_to() */
 	bool established; /* there is a peer to send a close frame to */
 	bool doomed;
 	bool detached; /* the caller has called ws_close(): no callbacks any more */
@@ -44,6 +51,21 @@ struct ws_context {
 	struct ws *doomed;
 };
 
+static void ws_free(struct ws *w)
+{
+	struct ws_message *m;
+
+	while ((m = w->out) != NULL) {
+		w->out = m->next;
+		sodium_memzero(m->bytes, LWS_PRE + m->len);
+		free(m);
+	}
+	if (w->in != NULL)
+		sodium_memzero(w->in, w->in_cap);
+	free(w->in);
+	free(w);
+}
+
 /* ---- closing ---- */
 
 /*
@@ -55,10 +77,16 @@ static void doom_run(struct ws_context *ctx)
 	struct ws *w;
 
 	while ((w = ctx->doomed) != NULL) {
+		bool established = w->established;
+
 		ctx->doomed = w->next_doomed;
-		if (w->established && w->close_code != 0)
+		if (established && w->close_code != 0)
 			lws_close_reason(w->wsi, w->close_code, NULL, 0);
+		if (!established)
+			lws_set_opaque_user_data(w->wsi, NULL); /* no callback comes for it */
 		lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+		if (!established)
+			ws_free(w);
 	}
 }
 
@@ -85,21 +113,6 @@ static void doom_forget(struct ws *w)
 		;
 	if (*at == w)
 		*at = w->next_doomed;
-}
-
-static void ws_free(struct ws *w)
-{
-	struct ws_message *m;
-
-	while ((m = w->out) != NULL) {
-		w->out = m->next;
-		sodium_memzero(m->bytes, LWS_PRE + m->len);
-		free(m);
-	}
-	if (w->in != NULL)
-		sodium_memzero(w->in, w->in_cap);
-	free(w->in);
-	free(w);
 }
 
 /* ---- callbacks of libwebsockets ---- */
@@ -185,7 +198,7 @@ static void on_gone(struct ws *w, const char *reason)
 	w->wsi = NULL;
 	doom_forget(w);
 	if (w->opening)
-		return; /* ws_open() reports it */
+		return; /* connect_to() reports it */
 	if (!w->detached)
 		w->conf.closed(w->conf.user, w->peer_code, fatal ? w->refused : reason, fatal);
 	ws_free(w);
@@ -255,6 +268,7 @@ int ws_context_new(
 		.protocols = protocols,
 		.foreign_loops = loops,
 		.client_ssl_ca_filepath = ca_file,
+		.http_proxy_address = "", /* and not the environment's */
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
 		.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT };
@@ -315,29 +329,64 @@ void ws_context_free(struct ws_context *ctx)
 	free(ctx);
 }
 
-int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
+/* The connection failed before libwebsockets had any: nothing to close but ours. */
+static void open_failed(struct ws *w, const char *reason)
 {
-	struct ws *w = calloc(1, sizeof(*w));
-	struct lws_client_connect_info info = { .context = ctx->lws,
-		.address = conf->host,
-		.host = conf->host,
-		.path = conf->path,
-		.port = conf->port,
-		.ssl_connection = conf->tls ? LCCSCF_USE_SSL : 0,
+	if (!w->detached)
+		w->conf.closed(w->conf.user, 0, reason, false);
+	ws_free(w);
+}
+
+static void connect_to(struct ws *w, const char *address)
+{
+	struct lws_client_connect_info info = { .context = w->ctx->lws,
+		.address = address,
+		.host = w->host, /* for the request, SNI and verification */
+		.path = WS_PATH,
+		.port = w->conf.port,
+		.ssl_connection =
+			(w->conf.tls ? LCCSCF_USE_SSL : 0) | LCCSCF_HTTP_NO_FOLLOW_REDIRECT,
 		.ietf_version_or_minus_one = -1,
 		.opaque_user_data = w };
+
+	w->opening = true;
+	w->wsi = lws_client_connect_via_info(&info);
+	w->opening = false;
+	if (w->wsi == NULL)
+		open_failed(w, "cannot connect");
+}
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+{
+	char address[INET6_ADDRSTRLEN];
+	struct ws *w = request->data;
+
+	if (w->detached || status != 0 ||
+		getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof(address), NULL, 0,
+			NI_NUMERICHOST) != 0)
+		open_failed(w, status != 0 ? uv_strerror(status) : "no address");
+	else
+		connect_to(w, address);
+	uv_freeaddrinfo(found);
+}
+
+int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
+{
+	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+	struct ws *w = calloc(1, sizeof(*w));
 
 	if (w == NULL)
 		return TD_ERR_NOMEM;
 	w->conf = *conf;
 	w->ctx = ctx;
 	w->out_end = &w->out;
-	w->opening = true;
-	w->wsi = lws_client_connect_via_info(&info);
-	w->opening = false;
-	if (w->wsi == NULL) {
+	w->resolving.data = w;
+	snprintf(w->host, sizeof(w->host), "%s", conf->host);
+	w->conf.host = w->host;
+	/* On a thread of the loop's: a resolver that is down must not stop the other calls. */
+	if (uv_getaddrinfo(ctx->loop, &w->resolving, on_resolved, w->host, NULL, &hints) != 0) {
 		ws_free(w);
-		return TD_ERR_PEER_GONE;
+		return TD_ERR_NOMEM;
 	}
 	*ret = w;
 	return TD_OK;
@@ -355,7 +404,8 @@ int ws_send(struct ws *w, bool binary, const uint8_t *data, size_t len)
 	memcpy(m->bytes + LWS_PRE, data, len);
 	*w->out_end = m;
 	w->out_end = &m->next;
-	lws_callback_on_writable(w->wsi);
+	if (w->wsi != NULL)
+		lws_callback_on_writable(w->wsi);
 	return TD_OK;
 }
 
@@ -365,8 +415,13 @@ void ws_close(struct ws *w, uint16_t code)
 		return;
 	w->detached = true;
 	w->close_code = code;
-	if (code == 0 || !w->established || w->out == NULL)
+	if (w->wsi == NULL)
+		return; /* its name is being resolved; on_resolved() frees it */
+	if (code == 0 || !w->established || w->out == NULL) {
 		doom(w);
-	else
-		lws_callback_on_writable(w->wsi); /* what is queued goes first */
+		return;
+	}
+	/* What is queued goes first, if the peer takes it. */
+	lws_callback_on_writable(w->wsi);
+	lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, CLOSE_SECONDS);
 }

@@ -24,8 +24,7 @@ void ws_context_end(struct ws_context *ctx);
 void ws_context_free(struct ws_context *ctx);
 
 struct ws_conf {
-	const char *host; /* name or address, for connecting, SNI and verification */
-	const char *path; /* "/?v=8" */
+	const char *host; /* name or address, for connecting, SNI and verification; copied */
 	uint16_t port;
 	bool tls;
 	void (*opened)(void *user);
@@ -39,8 +38,8 @@ struct ws_conf {
 };
 enum { WS_MAX_MESSAGE = 1024 * 1024 };
 
-/* Starts connecting. Outcomes come through the callbacks, never from inside this call;
- * TD_ERR_PEER_GONE when it failed at once (no such host), TD_ERR_NOMEM. */
+/* Starts connecting to wss://host:port/?v=8. Outcomes come through the callbacks, never from inside
+ * this call. TD_ERR_NOMEM. */
 int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf);
 /* Queue a message; the bytes are copied and wiped once sent. */
 int ws_send(struct ws *w, bool binary, const uint8_t *data, size_t len);

@@ -12,6 +12,8 @@
 #include "common/transport.h"
 #include "unpacker/hold.h"
 
+#define OLD_KEY_NS (2 * TD_SEC_NS)
+#define UNOPENED_NS (500 * TD_MS_NS)
 #define COUNTERS_NS (1 * TD_SEC_NS)
 #define MAX_WAIT_NS (3600 * TD_SEC_NS) /* far past sense, and sums of times still fit */
 
@@ -27,6 +29,8 @@ struct source {
 };
 
 /* ---- counters ---- */
+
+static void drop_unopened(struct conn *c);
 
 static int send_counters(struct conn *c, uint64_t user_id, uint32_t ssrc, uint64_t *count)
 {
@@ -50,6 +54,7 @@ int conn_send_counters(struct conn *c)
 	struct source *src;
 	int r;
 
+	drop_unopened(c);
 	r = send_counters(c, 0, 0, c->count);
 	TAILQ_FOREACH(src, &c->active, link)
 	{
@@ -302,6 +307,25 @@ static int source_packet(struct conn *c, const struct rtp_header *h, const struc
 	return r;
 }
 
+/* With the key in force, or for a moment with the one before it: the server's datagrams overtake
+ * its word of a new key, and are overtaken by it. */
+static int open_datagram(struct conn *c, uint64_t arrival_ns, uint8_t *plain, size_t *ret_len,
+	const uint8_t *data, size_t len, size_t aad_len)
+{
+	int r = transport_open(c->transport, plain, ret_len, data, len, aad_len);
+
+	if (r == TD_ERR_AUTH && c->old_transport != NULL && arrival_ns < c->old_until_ns)
+		r = transport_open(c->old_transport, plain, ret_len, data, len, aad_len);
+	return r;
+}
+
+/* What is not going to be opened any more. */
+static void drop_unopened(struct conn *c)
+{
+	c->count[COUNTER_AUTH] += c->unopened.count;
+	early_clear(&c->unopened);
+}
+
 static void count_failure(struct conn *c, int error)
 {
 	c->count[error == TD_ERR_TRUNCATED ? COUNTER_SHORT : COUNTER_AUTH]++;
@@ -333,7 +357,11 @@ static int rtp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *data
 		c->count[COUNTER_NO_KEY]++;
 		return TD_OK;
 	}
-	r = transport_open(c->transport, c->plain, &plain_len, data, len, h.clear_len);
+	r = open_datagram(c, arrival_ns, c->plain, &plain_len, data, len, h.clear_len);
+	if (r == TD_ERR_AUTH) {
+		c->count[COUNTER_AUTH] += early_put(&c->unopened, arrival_ns, data, len);
+		return TD_OK;
+	}
 	if (r != TD_OK) {
 		count_failure(c, r);
 		return TD_OK;
@@ -359,8 +387,8 @@ static int rtcp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *dat
 		c->count[COUNTER_NO_KEY]++;
 		return TD_OK;
 	}
-	r = transport_open(
-		c->transport, c->plain + RTCP_CLEAR_LEN, &plain_len, data, len, RTCP_CLEAR_LEN);
+	r = open_datagram(
+		c, arrival_ns, c->plain + RTCP_CLEAR_LEN, &plain_len, data, len, RTCP_CLEAR_LEN);
 	if (r != TD_OK) {
 		count_failure(c, r);
 		return TD_OK;
@@ -449,9 +477,31 @@ void conn_free(struct conn *c)
 		return;
 	forget_sources(c);
 	map_free(&c->sources);
+	early_clear(&c->unopened);
+	transport_free(c->old_transport);
 	transport_free(c->transport);
 	dave_stage_reset(&c->dave);
 	free(c);
+}
+
+/* What came shortly before its key, in order. What still does not open is done with. */
+static int retry_unopened(struct conn *c)
+{
+	struct early waiting = c->unopened;
+	struct early_datagram *d;
+	int r = TD_OK;
+
+	c->unopened = (struct early){ 0 };
+	while ((d = early_take(&waiting)) != NULL) {
+		if (r == TD_OK && d->arrival_ns + UNOPENED_NS > c->now_ns)
+			r = rtp_datagram(c, d->arrival_ns, d->data, d->len);
+		else
+			c->count[COUNTER_AUTH]++;
+		free(d);
+	}
+	drop_unopened(c);
+	touch(c);
+	return r;
 }
 
 int conn_key(struct conn *c, const struct ipc_key *key)
@@ -461,10 +511,12 @@ int conn_key(struct conn *c, const struct ipc_key *key)
 
 	if (r != TD_OK)
 		return r == TD_ERR_UNSUPPORTED ? TD_ERR_MALFORMED : r;
-	transport_free(c->transport);
+	transport_free(c->old_transport);
+	c->old_transport = c->transport;
+	c->old_until_ns = c->now_ns + OLD_KEY_NS;
 	c->transport = t;
 	c->own_ssrc = key->own_ssrc;
-	return TD_OK;
+	return retry_unopened(c);
 }
 
 static int source_retry(struct conn *c, struct source *src, bool new_epoch, uint64_t at_ns)
@@ -565,7 +617,8 @@ int conn_reset(struct conn *c)
 
 	forget_sources(c);
 	transport_free(c->transport);
-	c->transport = NULL;
+	transport_free(c->old_transport);
+	c->transport = c->old_transport = NULL;
 	c->own_ssrc = 0;
 	dave_stage_reset(&c->dave);
 	return r;

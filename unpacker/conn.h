@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "common/early.h"
 #include "common/ipc.h"
 #include "unpacker/dave_stage.h"
 #include "unpacker/map.h"
@@ -32,11 +33,14 @@ struct conn {
 	TAILQ_ENTRY(conn) link; /* the owner's */
 	struct stream_conf conf;
 	uint64_t hold_ns;
-	struct transport *transport; /* NULL: no key */
-	uint32_t own_ssrc;           /* 0: none */
-	struct map sources;          /* SSRC to struct source, every one of: */
-	struct source_list active;   /* with a stream or waiting packets, in order of appearance */
-	struct source_list named;    /* with a user alone */
+	struct transport *transport;     /* NULL: no key */
+	struct transport *old_transport; /* the one before, for packets that were under way */
+	uint64_t old_until_ns;
+	struct early unopened;     /* RTP that no key opened: one that would may be on its way */
+	uint32_t own_ssrc;         /* 0: none */
+	struct map sources;        /* SSRC to struct source, every one of: */
+	struct source_list active; /* with a stream or waiting packets, in order of appearance */
+	struct source_list named;  /* with a user alone */
 	size_t streams, held;
 	uint64_t now_ns;
 	uint64_t due_ns;               /* nothing is due before this */

@@ -43,6 +43,6 @@ int mls_random_system(void *user, uint8_t *out, size_t n);
  * wiped before it returns. (Inside libcrypto, private keys are on its heap for the time of a call.)
  */
 void *mls_secret_new(size_t n); /* n zero bytes, or NULL */
-void mls_secret_free(void *p);	/* wipes; NULL is fine */
+void mls_secret_free(void *p);  /* wipes; NULL is fine */
 
 #endif

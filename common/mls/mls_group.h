@@ -39,7 +39,7 @@
 struct mls_group;
 
 enum {
-	MLS_MAX_PROPOSALS = 4096,	/* in the store, and in one commit */
+	MLS_MAX_PROPOSALS = 4096,       /* in the store, and in one commit */
 	MLS_MAX_STORE_BYTES = 16 << 20, /* of messages in the store */
 };
 
@@ -87,8 +87,8 @@ struct mls_proposal {
 	uint32_t sender;     /* leaf, or index into external_senders */
 	struct mls_span authenticated_data;
 	struct mls_proposal_view view; /* Add: view.add; Remove: view.removed */
-	uint64_t epoch;		       /* the one it belongs to */
-	uint8_t *bytes;		       /* the message; what the spans point into */
+	uint64_t epoch;                /* the one it belongs to */
+	uint8_t *bytes;                /* the message; what the spans point into */
 	size_t len;
 };
 
@@ -145,7 +145,7 @@ void mls_own_commit_free(struct mls_own_commit *c); /* and c->next; NULL is fine
 struct mls_commit_info {
 	uint32_t committer; /* leaf */
 	bool has_path;
-	bool removed_us;	 /* then there is no next group */
+	bool removed_us;         /* then there is no next group */
 	bool credential_changed; /* the committer's identity or signature key */
 	uint32_t n_adds, n_removes;
 };

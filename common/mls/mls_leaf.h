@@ -29,9 +29,9 @@ struct mls_leaf_node {
 	uint16_t credential_type;
 	struct mls_span identity; /* of a basic credential; for X.509 the certificates, unread */
 	struct mls_span versions, suites, extension_types, proposal_types, credential_types;
-	uint8_t source;			/* enum mls_leaf_source */
+	uint8_t source;                 /* enum mls_leaf_source */
 	uint64_t not_before, not_after; /* source 1 only */
-	struct mls_span parent_hash;	/* source 3 only */
+	struct mls_span parent_hash;    /* source 3 only */
 	struct mls_span extensions;
 	struct mls_span signature;
 };
@@ -76,6 +76,6 @@ struct mls_leaf {
 /* Copies raw, one whole LeafNode. TD_ERR_MALFORMED, TD_ERR_NOMEM. */
 int mls_leaf_new(struct mls_leaf **ret, struct mls_span raw);
 struct mls_leaf *mls_leaf_ref(struct mls_leaf *l); /* NULL is fine */
-void mls_leaf_unref(struct mls_leaf *l);	   /* NULL is fine */
+void mls_leaf_unref(struct mls_leaf *l);           /* NULL is fine */
 
 #endif

@@ -117,7 +117,7 @@ struct mls_public_message {
 	struct mls_framed_content content;
 	struct mls_span signature;
 	struct mls_span confirmation_tag; /* of commits */
-	struct mls_span membership_tag;	  /* of members */
+	struct mls_span membership_tag;   /* of members */
 };
 /* An application message is bad: the RFC forbids it in a PublicMessage. */
 void mls_framed_content_read(struct rd *r, struct mls_framed_content *ret);

@@ -19,7 +19,7 @@
 struct mls_tree_keys {
 	uint8_t leaf[MLS_PRIV_LEN];
 	uint8_t node[MLS_MAX_LEVEL + 1][MLS_PRIV_LEN]; /* [0] unused */
-	uint32_t have;				       /* bit k: node[k] is known */
+	uint32_t have;                                 /* bit k: node[k] is known */
 };
 
 /* Forgets the keys of nodes that are blank or gone. Call it whenever the tree lost nodes. */

@@ -22,7 +22,7 @@ struct mls_group_context {
 	uint64_t epoch;
 	struct mls_span tree_hash;
 	struct mls_span confirmed_hash; /* confirmed_transcript_hash; empty at epoch 0 */
-	struct mls_span extensions;	/* content of the vector */
+	struct mls_span extensions;     /* content of the vector */
 };
 
 void mls_group_context_read(struct rd *r, struct mls_group_context *ret);

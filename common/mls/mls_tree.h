@@ -43,7 +43,7 @@ struct mls_node {
 
 struct mls_tree {
 	struct mls_node *nodes; /* mls_n_nodes(n_leaves) of them; NULL when empty */
-	uint32_t n_leaves;	/* 0 or a power of two */
+	uint32_t n_leaves;      /* 0 or a power of two */
 };
 
 /* All functions leave the tree as it was when they fail, unless said otherwise. */

@@ -147,7 +147,7 @@ size_t mls_tree_set_parent_hashes(
 struct check {
 	const struct mls_tree *t;
 	uint8_t (*hashes)[MLS_HASH_LEN]; /* tree hash of every node */
-	uint32_t *resolution;		 /* scratch, as long as the tree */
+	uint32_t *resolution;            /* scratch, as long as the tree */
 };
 
 /* Every unmerged leaf is a leaf below, and every parent between knows it as unmerged too. */

@@ -29,7 +29,7 @@ struct sim_member {
 	uint64_t user;
 	uint8_t signature[MLS_PRIV_LEN];
 	struct mls_own_package *package; /* outstanding */
-	struct mls_group *group;	 /* NULL while not in the call */
+	struct mls_group *group;         /* NULL while not in the call */
 };
 
 struct sim {

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "receiver/early.h"
+#include "common/early.h"
 
 static void what_comes_early_is_kept_in_order(void **state)
 {
@@ -40,7 +40,7 @@ static void the_oldest_falls_out(void **state)
 
 	(void)state;
 	for (i = 0; i < 3 * EARLY_MAX + 7; i++)
-		early_put(&e, i, (const uint8_t *)&i, sizeof(i));
+		assert_int_equal(early_put(&e, i, (const uint8_t *)&i, sizeof(i)), i >= EARLY_MAX);
 	assert_int_equal(e.count, EARLY_MAX);
 	d = early_take(&e);
 	assert_int_equal(d->arrival_ns, 2 * EARLY_MAX + 7);

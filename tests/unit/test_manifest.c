@@ -101,7 +101,7 @@ static void recording(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	json = load();
-	assert_int_equal(json_object_size(json), 16);
+	assert_int_equal(json_object_size(json), 18);
 	expect_int(json, "schema", 1);
 	expect_text(json_object_get(json, "software"), "name", "tapedeck");
 	expect_text(json_object_get(json, "software"), "version", TD_VERSION);

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: ISC */
-#include "receiver/early.h"
+#include "common/early.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-void early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t len)
+bool early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t len)
 {
 	struct early_datagram *d = malloc(sizeof(*d) + len);
 
+	bool full = e->count == EARLY_MAX;
+
 	if (d == NULL)
-		return;
+		return true;
 	d->arrival_ns = arrival_ns;
 	d->len = len;
 	memcpy(d->data, data, len);
-	if (e->count == EARLY_MAX)
+	if (full)
 		free(early_take(e));
 	e->ring[(e->first + e->count++) % EARLY_MAX] = d;
+	return full;
 }
 
 struct early_datagram *early_take(struct early *e)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef TD_RECEIVER_EARLY_H
-#define TD_RECEIVER_EARLY_H
+#ifndef TD_COMMON_EARLY_H
+#define TD_COMMON_EARLY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,8 +23,9 @@ struct early {
 	size_t first, count;
 };
 
-/* Copies the datagram; without memory it is lost, as it would be anyway. */
-void early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t len);
+/* Copies the datagram. True when one is lost by that: the oldest of a full queue, or this one for
+ * want of memory. */
+bool early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t len);
 /* The oldest one, now the caller's to free(); NULL when there is none. */
 struct early_datagram *early_take(struct early *e);
 /* When the oldest one arrived; `otherwise` when there is none. */

@@ -136,8 +136,8 @@ static bool run(struct dave_frame_key *k, uint8_t *out, const uint8_t *in, size_
 	return true;
 }
 
-int dave_frame_open(
-	struct dave_frame_key *k, uint8_t *plain, const struct dave_frame *f, const uint8_t *data)
+int dave_frame_open(struct dave_frame_key *k, uint8_t *plain, const struct dave_frame *f,
+	const uint8_t *data)
 {
 	uint8_t tag[DAVE_FRAME_TAG_LEN], none[16];
 	int n;
@@ -180,8 +180,8 @@ int dave_frame_seal(struct dave_frame_key *k, uint8_t *sealed, size_t *ret_len,
 		return TD_ERR_USAGE;
 	if (!begin(k, nonce, 1) || !run(k, sealed, plain, len, range, ranges) ||
 		EVP_CipherFinal_ex(k->ctx, none, &n) != 1 ||
-		EVP_CIPHER_CTX_ctrl(
-			k->ctx, EVP_CTRL_AEAD_GET_TAG, DAVE_FRAME_TAG_LEN, sealed + len) != 1)
+		EVP_CIPHER_CTX_ctrl(k->ctx, EVP_CTRL_AEAD_GET_TAG, DAVE_FRAME_TAG_LEN,
+			sealed + len) != 1)
 		return TD_ERR_NOMEM;
 	w.cap += 1 + MARKER_LEN;
 	wr_u8(&w, (uint8_t)(w.len + 1 + MARKER_LEN));

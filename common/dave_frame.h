@@ -48,8 +48,8 @@ void dave_frame_key_free(struct dave_frame_key *k); /* NULL is fine; wipes */
 
 /* Opens the frame that `f` was parsed from: f->media_len bytes go to `plain`, which does not
  * overlap `data`. TD_ERR_AUTH, and plain is zeros. */
-int dave_frame_open(
-	struct dave_frame_key *k, uint8_t *plain, const struct dave_frame *f, const uint8_t *data);
+int dave_frame_open(struct dave_frame_key *k, uint8_t *plain, const struct dave_frame *f,
+	const uint8_t *data);
 
 /* Seals `len` bytes under a nonce that the caller never uses twice with one key. *ret_len bytes, at
  * most len + DAVE_FRAME_MAX_TRAILER, go to `sealed`, which does not overlap `plain`. Ranges as in

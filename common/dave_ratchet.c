@@ -47,8 +47,8 @@ static void walk(uint8_t *out, const uint8_t *secret, uint32_t from, uint32_t to
 	for (g = from; g < to; g++) {
 		size_t len = g == 0 ? DAVE_RATCHET_BASE_LEN : DAVE_RATCHET_SECRET_LEN;
 
-		mls_derive_tree_secret(
-			out, DAVE_RATCHET_SECRET_LEN, mls_span(out, len), "secret", g);
+		mls_derive_tree_secret(out, DAVE_RATCHET_SECRET_LEN, mls_span(out, len), "secret",
+			g);
 	}
 }
 

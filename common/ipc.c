@@ -201,9 +201,9 @@ static int queue_grow(struct ipc_queue *q, size_t n)
 uint8_t *ipc_queue_put_room(struct ipc_queue *q, enum ipc_type type, uint64_t conn,
 	const void *body, size_t body_len, size_t data_len)
 {
-	struct ipc_hdr hdr = {
-		.len = (uint32_t)(body_len + data_len), .type = (uint16_t)type, .conn = conn
-	};
+	struct ipc_hdr hdr = { .len = (uint32_t)(body_len + data_len),
+		.type = (uint16_t)type,
+		.conn = conn };
 	size_t total = sizeof(hdr) + padded(hdr.len);
 	uint8_t *at;
 
@@ -276,8 +276,8 @@ int ipc_queue_salvage(struct ipc_queue *dst, struct ipc_queue *src)
 	return r;
 }
 
-size_t ipc_queue_shed(
-	struct ipc_queue *q, size_t keep, void (*dropped)(void *user, uint64_t conn), void *user)
+size_t ipc_queue_shed(struct ipc_queue *q, size_t keep, void (*dropped)(void *user, uint64_t conn),
+	void *user)
 {
 	size_t from = q->head + q->torn, to = from, end = q->head + q->len, shed = 0;
 

@@ -267,7 +267,7 @@ int ipc_queue_salvage(struct ipc_queue *dst, struct ipc_queue *src);
 /* Takes whole PACKET messages out, oldest first, until at most `keep` bytes wait or no packet is
  * left; the message being written stays. Returns how many, and adds their number per connection
  * through the callback. */
-size_t ipc_queue_shed(
-	struct ipc_queue *q, size_t keep, void (*dropped)(void *user, uint64_t conn), void *user);
+size_t ipc_queue_shed(struct ipc_queue *q, size_t keep, void (*dropped)(void *user, uint64_t conn),
+	void *user);
 
 #endif

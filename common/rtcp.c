@@ -62,8 +62,8 @@ int rtcp_sender_info(const struct rtcp_packet *p, struct rtcp_sender_info *ret)
 	return TD_OK;
 }
 
-int rtcp_report_blocks(
-	const struct rtcp_packet *p, struct rtcp_report_block ret[static RTCP_MAX_BLOCKS])
+int rtcp_report_blocks(const struct rtcp_packet *p,
+	struct rtcp_report_block ret[static RTCP_MAX_BLOCKS])
 {
 	struct rtcp_report_block b;
 	unsigned i;

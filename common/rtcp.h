@@ -40,8 +40,8 @@ int rtcp_next(const uint8_t *compound, size_t len, size_t *at, struct rtcp_packe
  * RTCP_MAX_BLOCKS). TD_ERR_MALFORMED when the body is shorter than its counts say, or of another
  * type. */
 int rtcp_sender_info(const struct rtcp_packet *p, struct rtcp_sender_info *ret);
-int rtcp_report_blocks(
-	const struct rtcp_packet *p, struct rtcp_report_block ret[static RTCP_MAX_BLOCKS]);
+int rtcp_report_blocks(const struct rtcp_packet *p,
+	struct rtcp_report_block ret[static RTCP_MAX_BLOCKS]);
 
 /* The CNAME of an SDES chunk of `ssrc` (section 6.5.1): text borrowed from the compound, no NUL.
  * TD_ERR_MALFORMED; 0 with *ret NULL when there is none. */

@@ -40,8 +40,8 @@ static int none_init(struct transport *t)
 	return TD_OK;
 }
 
-static int none_copy(
-	struct transport *t, uint8_t *out, const uint8_t *in, size_t len, const struct parts *p)
+static int none_copy(struct transport *t, uint8_t *out, const uint8_t *in, size_t len,
+	const struct parts *p)
 {
 	(void)t;
 	(void)p;
@@ -93,8 +93,8 @@ static int gcm_seal(struct transport *t, uint8_t *sealed, const uint8_t *plain, 
 		EVP_EncryptUpdate(t->seal_ctx, NULL, &n, p->aad, (int)p->aad_len) != 1 ||
 		EVP_EncryptUpdate(t->seal_ctx, sealed, &n, plain, (int)len) != 1 ||
 		EVP_EncryptFinal_ex(t->seal_ctx, sealed + len, &n) != 1 ||
-		EVP_CIPHER_CTX_ctrl(
-			t->seal_ctx, EVP_CTRL_GCM_GET_TAG, TRANSPORT_TAG_LEN, sealed + len) != 1)
+		EVP_CIPHER_CTX_ctrl(t->seal_ctx, EVP_CTRL_GCM_GET_TAG, TRANSPORT_TAG_LEN,
+			sealed + len) != 1)
 		return TD_ERR_NOMEM;
 	return TD_OK;
 }
@@ -117,8 +117,8 @@ static int xchacha_seal(struct transport *t, uint8_t *sealed, const uint8_t *pla
 	uint8_t iv[XCHACHA_IV_LEN] = { 0 };
 
 	memcpy(iv, p->nonce, TRANSPORT_NONCE_LEN);
-	crypto_aead_xchacha20poly1305_ietf_encrypt(
-		sealed, NULL, plain, len, p->aad, p->aad_len, NULL, iv, t->key);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(sealed, NULL, plain, len, p->aad, p->aad_len,
+		NULL, iv, t->key);
 	return TD_OK;
 }
 

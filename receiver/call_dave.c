@@ -57,8 +57,8 @@ void call_dave_pump(struct call *c)
 			dave_send(c, &a);
 			break;
 		case DAVE_EPOCH:
-			lane_conn_dave_epoch(
-				c->lane, c->conn, td_mono_ns(), a.epoch, a.senders, a.sender_count);
+			lane_conn_dave_epoch(c->lane, c->conn, td_mono_ns(), a.epoch, a.senders,
+				a.sender_count);
 			break;
 		case DAVE_PASSTHROUGH:
 			lane_conn_dave_passthrough(c->lane, c->conn, a.until_ns);

@@ -184,8 +184,8 @@ static void act_need_info(struct call *c, const struct vgw_action *a)
 	snprintf(c->reason, sizeof(c->reason), "%s%s",
 		never ? "" : "new connection info is needed: ", a->text);
 	if (c->conf.rejoin_timeout_ns == 0) {
-		vgw_stop(
-			c->vgw, never ? VGW_UNREACHABLE : VGW_INFO_NEEDED, c->reason, td_mono_ns());
+		vgw_stop(c->vgw, never ? VGW_UNREACHABLE : VGW_INFO_NEEDED, c->reason,
+			td_mono_ns());
 		return;
 	}
 	log_warn("%s", c->reason);

@@ -132,8 +132,8 @@ static const char *read_host(char host[static CONNECTION_HOST_MAX], const struct
 	return NULL;
 }
 
-int connection_endpoint_parse(
-	struct connection_info *ret, const char *endpoint, char *err, size_t err_len)
+int connection_endpoint_parse(struct connection_info *ret, const char *endpoint, char *err,
+	size_t err_len)
 {
 	char host[CONNECTION_HOST_MAX];
 	struct endpoint e;

@@ -29,7 +29,7 @@ void connection_info_wipe(struct connection_info *info);
  * into host, port (443 when absent, 80 for ws) and tls. A path other than "/" or a query is
  * refused. TD_ERR_USAGE and a one-line reason in err; ret is written on success only.
  */
-int connection_endpoint_parse(
-	struct connection_info *ret, const char *endpoint, char *err, size_t err_len);
+int connection_endpoint_parse(struct connection_info *ret, const char *endpoint, char *err,
+	size_t err_len);
 
 #endif

@@ -52,8 +52,8 @@ static void log_json(struct console *c, enum td_log_level level, const char *tex
 	gmtime_r(&seconds, &tm);
 	strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(stamp, sizeof(stamp), "%s.%06uZ", day, (unsigned)(now_ns % TD_SEC_NS / 1000));
-	obj = json_pack(
-		"{ss, ss, ss%}", "ts", stamp, "level", td_log_level_name(level), "msg", text, len);
+	obj = json_pack("{ss, ss, ss%}", "ts", stamp, "level", td_log_level_name(level), "msg",
+		text, len);
 	line = obj != NULL ? json_dumps(obj, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	if (line != NULL) {
 		char *with_newline = NULL;

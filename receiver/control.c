@@ -183,8 +183,8 @@ static int read_member(const struct ctl *s, const struct member *m, const json_t
 	return TD_ERR_USAGE;
 }
 
-static int read_members(
-	const struct ctl *s, enum control_type type, const struct member *m, const json_t *from)
+static int read_members(const struct ctl *s, enum control_type type, const struct member *m,
+	const json_t *from)
 {
 	int r = TD_OK;
 

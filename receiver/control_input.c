@@ -183,8 +183,8 @@ static void on_more(uv_async_t *async)
 	}
 }
 
-int control_input_stdin(
-	struct control_input **ret, uv_loop_t *loop, const struct control_input_handlers *handlers)
+int control_input_stdin(struct control_input **ret, uv_loop_t *loop,
+	const struct control_input_handlers *handlers)
 {
 	struct control_input *in = calloc(1, sizeof(*in));
 

@@ -26,8 +26,8 @@ struct control_input;
 
 /* Reads standard input line by line, whatever it is: a pipe, a terminal, a file. TD_ERR_SYS,
  * TD_ERR_NOMEM. */
-int control_input_stdin(
-	struct control_input **ret, uv_loop_t *loop, const struct control_input_handlers *handlers);
+int control_input_stdin(struct control_input **ret, uv_loop_t *loop,
+	const struct control_input_handlers *handlers);
 /* Stops reading; NULL is fine. */
 void control_input_free(struct control_input *in);
 

@@ -404,8 +404,8 @@ static int commit_store(struct dave_group *g, const struct mls_own_commit **comm
 	return TD_OK;
 }
 
-int dave_group_proposals(
-	struct dave_group *g, struct mls_span payload, const struct mls_own_commit **commit)
+int dave_group_proposals(struct dave_group *g, struct mls_span payload,
+	const struct mls_own_commit **commit)
 {
 	enum { APPEND = 0, REVOKE = 1 };
 	bool counts = false;
@@ -500,8 +500,8 @@ int dave_group_commit(struct dave_group *g, struct mls_span message, enum dave_v
 		*verdict = DAVE_IGNORED;
 		return TD_OK;
 	}
-	if ((r = mls_group_process(
-		     &g->cx, g->group, message, MLS_PROCESS_REFERENCES_ONLY, &next, &info)) < 0)
+	if ((r = mls_group_process(&g->cx, g->group, message, MLS_PROCESS_REFERENCES_ONLY, &next,
+		     &info)) < 0)
 		return r;
 	if (next == NULL) {
 		*verdict = DAVE_REMOVED;

@@ -66,8 +66,8 @@ int dave_group_external_sender(struct dave_group *g, struct mls_span bytes, bool
 
 /* Opcode 27. *commit is what has to be sent, or NULL; it stays the group's. A failure says that
  * something in it was bad; the rest may have been stored, and is committed with the next ones. */
-int dave_group_proposals(
-	struct dave_group *g, struct mls_span payload, const struct mls_own_commit **commit);
+int dave_group_proposals(struct dave_group *g, struct mls_span payload,
+	const struct mls_own_commit **commit);
 /* The gateway named a user: uses its Add, if one was put aside. As above. */
 int dave_group_named(struct dave_group *g, uint64_t user_id, const struct mls_own_commit **commit);
 

@@ -90,8 +90,8 @@ static size_t list_senders(struct dave_sender *out, const struct mls_group *grou
 		out[n].user_id = dave_user_of(leaf);
 		for (b = 0; b < 8; b++) /* little endian, unlike the identity */
 			context[b] = (uint8_t)(out[n].user_id >> (8 * b));
-		mls_exporter_from_base(
-			out[n].secret, DAVE_SECRET_LEN, base, mls_span(context, sizeof(context)));
+		mls_exporter_from_base(out[n].secret, DAVE_SECRET_LEN, base,
+			mls_span(context, sizeof(context)));
 		n++;
 	}
 	sodium_memzero(base, sizeof(base));

@@ -83,8 +83,8 @@ static int begin(struct dave_session *d)
 	int r = dave_group_begin(&d->group);
 
 	if (r == TD_OK)
-		r = dave_say(
-			d, KEY_PACKAGE, d->group.package->bytes, d->group.package->package.raw.len);
+		r = dave_say(d, KEY_PACKAGE, d->group.package->bytes,
+			d->group.package->package.raw.len);
 	d->begin_due = r < 0;
 	return r;
 }
@@ -145,8 +145,8 @@ static int become_plain(struct dave_session *d)
 }
 
 /* `later` is the place in pending[] from which transitions were announced after this one. */
-static int execute(
-	struct dave_session *d, const struct dave_transition *t, size_t later, uint64_t now_ns)
+static int execute(struct dave_session *d, const struct dave_transition *t, size_t later,
+	uint64_t now_ns)
 {
 	d->executed = true;
 	d->last_id = t->id;
@@ -180,9 +180,10 @@ static size_t find_pending(const struct dave_session *d, uint16_t id)
 /* A transition was announced: id 0 is executed at once, the others wait for everybody. */
 static int announce(struct dave_session *d, uint16_t id, unsigned version, uint64_t now_ns)
 {
-	struct dave_transition t = {
-		.id = id, .version = version, .opening = d->opening, .at_ns = now_ns
-	};
+	struct dave_transition t = { .id = id,
+		.version = version,
+		.opening = d->opening,
+		.at_ns = now_ns };
 	size_t i;
 	int r;
 
@@ -311,8 +312,8 @@ static int prepare_epoch(struct dave_session *d, const json_t *root, uint64_t no
 	return TD_OK; /* the same group goes on under the version there is */
 }
 
-static int message_json(
-	struct dave_session *d, uint8_t opcode, const uint8_t *data, size_t len, uint64_t now_ns)
+static int message_json(struct dave_session *d, uint8_t opcode, const uint8_t *data, size_t len,
+	uint64_t now_ns)
 {
 	json_t *root = json_loadb((const char *)data, len, 0, NULL);
 	int r = TD_ERR_MALFORMED;
@@ -393,8 +394,8 @@ static int take_epoch(struct dave_session *d, struct mls_group *next, uint16_t i
 }
 
 /* Commit or Welcome: a transition id, and MLS. */
-static int new_epoch(
-	struct dave_session *d, uint8_t opcode, struct mls_span payload, uint64_t now_ns)
+static int new_epoch(struct dave_session *d, uint8_t opcode, struct mls_span payload,
+	uint64_t now_ns)
 {
 	enum dave_verdict verdict = DAVE_IGNORED;
 	uint8_t hash[MLS_HASH_LEN];
@@ -428,8 +429,8 @@ static int new_epoch(
 	return r;
 }
 
-int dave_session_message(
-	struct dave_session *d, uint8_t opcode, const uint8_t *data, size_t len, uint64_t now_ns)
+int dave_session_message(struct dave_session *d, uint8_t opcode, const uint8_t *data, size_t len,
+	uint64_t now_ns)
 {
 	struct mls_span payload = mls_span(data, len);
 

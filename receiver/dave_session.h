@@ -78,8 +78,8 @@ void dave_session_user(struct dave_session *d, uint64_t user_id, bool present);
 /* Opcodes 21, 22 and 24 (data: the JSON of d) and 25, 27, 29 and 30 (data: the payload behind seq
  * and opcode). What is wrong with a message costs what section 4 says: TD_ERR_MALFORMED,
  * TD_ERR_AUTH, TD_ERR_UNSUPPORTED, TD_ERR_STATE tell tests and logs; answers come as actions. */
-int dave_session_message(
-	struct dave_session *d, uint8_t opcode, const uint8_t *data, size_t len, uint64_t now_ns);
+int dave_session_message(struct dave_session *d, uint8_t opcode, const uint8_t *data, size_t len,
+	uint64_t now_ns);
 /* For about a second frames of user_id came and none opened (section 4.4). Said every second while
  * that lasts; after two seconds of it, it may begin a recovery. */
 void dave_session_failing(struct dave_session *d, uint64_t user_id, uint64_t now_ns);

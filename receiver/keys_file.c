@@ -32,8 +32,8 @@ static int wrong(const struct complaint *to, const char *member, const char *wha
 	return TD_ERR_USAGE;
 }
 
-static int read_id(
-	uint64_t *ret, const json_t *from, const char *member, const struct complaint *to)
+static int read_id(uint64_t *ret, const json_t *from, const char *member,
+	const struct complaint *to)
 {
 	const json_t *v = json_object_get(from, member);
 

@@ -42,8 +42,8 @@ struct keys_file {
  * one-line reason in err that names the member and never quotes the key; TD_ERR_NOMEM. Free with
  * keys_file_free(), which wipes.
  */
-int keys_file_parse(
-	struct keys_file **ret, const char *text, size_t len, char *err, size_t err_len);
+int keys_file_parse(struct keys_file **ret, const char *text, size_t len, char *err,
+	size_t err_len);
 /* As above from a file; TD_ERR_IO with a reason when it cannot be read. */
 int keys_file_read(struct keys_file **ret, const char *path, char *err, size_t err_len);
 void keys_file_free(struct keys_file *k); /* NULL is fine */

@@ -97,8 +97,8 @@ static struct lane_conn **conn_find(struct lane *l, uint64_t conn)
 
 /* Messages that must arrive: without memory for them the process cannot do its work. A worker that
  * is not there yet will be told by put_state(), before any packet that waits for it. */
-static void put(
-	struct lane *l, enum ipc_type type, uint64_t conn, const void *body, size_t body_len)
+static void put(struct lane *l, enum ipc_type type, uint64_t conn, const void *body,
+	size_t body_len)
 {
 	if (l->worker.pid > 0 &&
 		ipc_queue_put(&l->queue, type, conn, body, body_len, NULL, 0) != TD_OK) {
@@ -463,8 +463,8 @@ void lane_conn_dave_passthrough(struct lane *l, uint64_t conn, uint64_t until_ns
 
 /* ---- packets, time, controls ---- */
 
-void lane_packet(
-	struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8_t *data, size_t len)
+void lane_packet(struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8_t *data,
+	size_t len)
 {
 	struct ipc_packet packet = { .arrival_ns = arrival_ns };
 

@@ -60,8 +60,8 @@ void lane_conn_dave_epoch(struct lane *l, uint64_t conn, uint64_t at_ns, uint64_
 void lane_conn_dave_passthrough(struct lane *l, uint64_t conn, uint64_t until_ns);
 
 /* One datagram as received, at most IPC_MAX_DGRAM bytes. */
-void lane_packet(
-	struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8_t *data, size_t len);
+void lane_packet(struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8_t *data,
+	size_t len);
 void lane_tick(struct lane *l, uint64_t now_ns);
 /* When a packet last went down this lane; 0: never. */
 uint64_t lane_last_packet_ns(const struct lane *l);

@@ -175,8 +175,8 @@ uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c)
 	return serial; /* c may be carried out and freed by now */
 }
 
-void lane_thread_pending(
-	struct lane_thread *t, void (*each)(void *user, uint64_t conn, uint64_t serial), void *user)
+void lane_thread_pending(struct lane_thread *t,
+	void (*each)(void *user, uint64_t conn, uint64_t serial), void *user)
 {
 	struct lane_control *c;
 

@@ -280,9 +280,10 @@ int live_new(struct live **ret, uv_loop_t *loop, const struct options *options,
 	struct recorder *recorder, struct events *events)
 {
 	struct live *l = calloc(1, sizeof(*l));
-	struct control_input_handlers handlers = {
-		.control = on_control, .bad = on_bad, .end = on_end, .user = l
-	};
+	struct control_input_handlers handlers = { .control = on_control,
+		.bad = on_bad,
+		.end = on_end,
+		.user = l };
 	char err[256] = "out of memory";
 	int status = EXIT_FAILED, r;
 

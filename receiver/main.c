@@ -250,9 +250,9 @@ int main(int argc, char **argv)
 	if ((status = options_parse(&r->options, argc, argv)) >= 0)
 		goto out;
 	status = EXIT_FAILED;
-	console = (struct console_conf){
-		.json = r->options.log_json, .quiet = r->options.quiet, .debug = r->options.verbose
-	};
+	console = (struct console_conf){ .json = r->options.log_json,
+		.quiet = r->options.quiet,
+		.debug = r->options.verbose };
 	if (console_new(&r->console, &console) != TD_OK ||
 		(r->options.events && events_new(&r->events) != TD_OK)) {
 		fputs("receiver: cannot start: out of memory\n", stderr);

@@ -214,8 +214,8 @@ static int check_together(struct options *o)
 	if (o->replay != NULL && o->keys == NULL)
 		return complain("--replay", NULL, "needs --keys");
 	if (o->replay == NULL && (o->keys != NULL || o->realtime))
-		return complain(
-			o->keys != NULL ? "--keys" : "--realtime", NULL, "goes with --replay");
+		return complain(o->keys != NULL ? "--keys" : "--realtime", NULL,
+			"goes with --replay");
 	if (o->workers == 0) {
 		cpus = sysconf(_SC_NPROCESSORS_ONLN);
 		o->workers = cpus < 1                ? 1

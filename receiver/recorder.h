@@ -37,8 +37,8 @@ struct recorder_conf {
 };
 
 /* Starts the lanes. One clear line in err on failure: TD_ERR_SYS, TD_ERR_NOMEM. */
-int recorder_new(
-	struct recorder **ret, const struct recorder_conf *conf, char *err, size_t err_len);
+int recorder_new(struct recorder **ret, const struct recorder_conf *conf, char *err,
+	size_t err_len);
 /* Ends the lanes; sessions still open are closed as they are. NULL is fine. */
 void recorder_free(struct recorder *r);
 

@@ -72,8 +72,8 @@ static void give_epochs(struct replay *p, uint64_t at_ns)
 		const struct keys_epoch *e = &p->keys->dave[p->epochs_given++];
 		uint64_t from_ns = TD_REPLAY_BASE_NS + e->from_ns;
 
-		lane_conn_dave_epoch(
-			p->lane, p->conn, from_ns, e->epoch, e->senders, e->sender_count);
+		lane_conn_dave_epoch(p->lane, p->conn, from_ns, e->epoch, e->senders,
+			e->sender_count);
 		if (e->protocol_version == 0)
 			lane_conn_dave_passthrough(p->lane, p->conn, UINT64_MAX);
 		else if (!p->encrypted)

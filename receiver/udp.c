@@ -206,8 +206,8 @@ static void on_silence(uv_timer_t *timer)
 
 	rtp_write(header, RTP_OPUS_PAYLOAD_TYPE, u->sequence++, u->timestamp, u->conf.ssrc);
 	u->timestamp += SILENCE_SAMPLES;
-	len = transport_seal(
-		u->transport, packet, header, sizeof(header), silence, sizeof(silence), u->nonce++);
+	len = transport_seal(u->transport, packet, header, sizeof(header), silence, sizeof(silence),
+		u->nonce++);
 	send_quietly(u, packet, len);
 	if (--u->silence_left == 0)
 		uv_timer_stop(timer);

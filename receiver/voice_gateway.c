@@ -217,8 +217,8 @@ static void wait_for_info(struct vgw *g, enum vgw_verdict without, const char *w
 
 /* The session is gone, the call may not be. Each time in a row it takes longer, and some time it
  * is enough. */
-static void rejoin(
-	struct vgw *g, enum vgw_verdict without, const char *why, unsigned delay_s, uint64_t now_ns)
+static void rejoin(struct vgw *g, enum vgw_verdict without, const char *why, unsigned delay_s,
+	uint64_t now_ns)
 {
 	if (g->rejoins >= REJOINS_MAX) {
 		vgw_end(g, VGW_UNREACHABLE,
@@ -410,8 +410,8 @@ void vgw_binary(struct vgw *g, const uint8_t *data, size_t len, uint64_t now_ns)
 	finish(g, now_ns);
 }
 
-static void closed_with(
-	struct vgw *g, const struct vgw_close_code *row, const char *why, uint64_t now_ns)
+static void closed_with(struct vgw *g, const struct vgw_close_code *row, const char *why,
+	uint64_t now_ns)
 {
 	switch (row->action) {
 	case VGW_CLOSE_RESUME:

@@ -177,8 +177,8 @@ static int on_writeable(struct ws *w, struct lws *wsi)
 			doom(w);
 		return 0;
 	}
-	n = lws_write(
-		wsi, m->bytes + LWS_PRE, m->len, m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
+	n = lws_write(wsi, m->bytes + LWS_PRE, m->len,
+		m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
 	if (n < (int)m->len)
 		return -1;
 	w->out = m->next;
@@ -216,8 +216,8 @@ static const char *connect_error(struct lws *wsi, const char *said)
 	return said != NULL ? said : "connection failed";
 }
 
-static int on_event(
-	struct lws *wsi, enum lws_callback_reasons reason, void *session, void *in, size_t len)
+static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *session, void *in,
+	size_t len)
 {
 	struct ws *w = wsi != NULL ? lws_get_opaque_user_data(wsi) : NULL;
 	const uint8_t *bytes = in;
@@ -256,8 +256,8 @@ static int on_event(
 
 /* ---- the interface ---- */
 
-int ws_context_new(
-	struct ws_context **ret, uv_loop_t *loop, const char *ca_file, char *err, size_t err_len)
+int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file, char *err,
+	size_t err_len)
 {
 	static const struct lws_protocols protocols[] = {
 		{ .name = "voice", .callback = on_event, .rx_buffer_size = 16384 },
@@ -294,8 +294,8 @@ int ws_context_new(
 	if ((ctx->lws = lws_create_context(&info)) == NULL) {
 		free(ctx->doom);
 		free(ctx);
-		snprintf(
-			err, err_len, "libwebsockets could not start (is its libuv plugin there?)");
+		snprintf(err, err_len,
+			"libwebsockets could not start (is its libuv plugin there?)");
 		return TD_ERR_SYS;
 	}
 	ctx->loop = loop;

@@ -16,8 +16,8 @@ struct ws;
 
 /* ca_file: roots in PEM to trust beside the system's, or NULL. TD_ERR_USAGE: the file cannot be
  * read as certificates (reason in err); TD_ERR_SYS. */
-int ws_context_new(
-	struct ws_context **ret, uv_loop_t *loop, const char *ca_file, char *err, size_t err_len);
+int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file, char *err,
+	size_t err_len);
 /* Ends every connection. Then the loop has to run until its handles are closed, then comes
  * ws_context_free(). NULL is fine for both. */
 void ws_context_end(struct ws_context *ctx);

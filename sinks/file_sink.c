@@ -54,8 +54,8 @@ static void file_event(const struct file_track *t, uint32_t type, uint64_t sampl
 	t->sink->host->event(t->sink->host->user, &event);
 }
 
-__attribute__((format(printf, 3, 4))) static void file_say(
-	struct file_sink *s, uint32_t type, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void file_say(struct file_sink *s, uint32_t type,
+	const char *fmt, ...)
 {
 	char text[256];
 	struct td_event event = { .size = sizeof(event), .type = type, .text = text };
@@ -81,8 +81,8 @@ static int file_fail(struct file_track *t, int r)
 }
 
 /* <stem>.<format>, or <stem>-2.<format>, ... when that is taken. */
-static void file_name(
-	const struct file_sink *s, char ret[static FILE_NAME_MAX], const char *stem, unsigned n)
+static void file_name(const struct file_sink *s, char ret[static FILE_NAME_MAX], const char *stem,
+	unsigned n)
 {
 	if (n < 2)
 		snprintf(ret, FILE_NAME_MAX, "%s.%s", stem, s->writer->name);
@@ -347,8 +347,8 @@ static int file_speaker_left(void *state, uint64_t user_id)
 	return TD_OK;
 }
 
-static int file_count(
-	void *state, uint32_t ssrc, uint64_t user_id, const uint64_t *delta, uint32_t delta_count)
+static int file_count(void *state, uint32_t ssrc, uint64_t user_id, const uint64_t *delta,
+	uint32_t delta_count)
 {
 	struct file_sink *s = state;
 

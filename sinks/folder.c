@@ -18,8 +18,8 @@
 
 enum { FOLDER_TRIES = 10000, FOLDER_SUFFIX_MAX = 8 };
 
-void folder_session_name(
-	char ret[static FOLDER_NAME_MAX], uint64_t guild_id, uint64_t channel_id, uint64_t utc_ns)
+void folder_session_name(char ret[static FOLDER_NAME_MAX], uint64_t guild_id, uint64_t channel_id,
+	uint64_t utc_ns)
 {
 	time_t at = (time_t)(utc_ns / TD_SEC_NS);
 	char start[32] = "";
@@ -44,8 +44,8 @@ static bool is_plain_name(const char *name)
 	return true;
 }
 
-int folder_create(
-	int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char *out_dir, const char *name)
+int folder_create(int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char *out_dir,
+	const char *name)
 {
 	char used[FOLDER_NAME_MAX];
 	int out_fd, fd = -1, r = TD_ERR_IO, saved;

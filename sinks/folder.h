@@ -10,13 +10,13 @@
 enum { FOLDER_NAME_MAX = 200 };
 
 /* "<guild>-<channel>-<UTC as 20261120T070000Z>". */
-void folder_session_name(
-	char ret[static FOLDER_NAME_MAX], uint64_t guild_id, uint64_t channel_id, uint64_t utc_ns);
+void folder_session_name(char ret[static FOLDER_NAME_MAX], uint64_t guild_id, uint64_t channel_id,
+	uint64_t utc_ns);
 
 /* Creates a new folder in out_dir: `name`, or "<name>-2", ... when it exists. *ret_fd is open on
  * it, ret_name what it is called. TD_ERR_USAGE: name is not a plain file name; TD_ERR_IO: see
  * errno. */
-int folder_create(
-	int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char *out_dir, const char *name);
+int folder_create(int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char *out_dir,
+	const char *name);
 
 #endif

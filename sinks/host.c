@@ -132,8 +132,8 @@ static void describe_file(void *user, const struct td_file *file)
 		manifest_file(d->session->manifest, file);
 }
 
-static int describe(
-	struct sink_session *s, uint64_t samples, bool complete, const char *reason, bool sync)
+static int describe(struct sink_session *s, uint64_t samples, bool complete, const char *reason,
+	bool sync)
 {
 	struct describing d = { s, false };
 	int r;
@@ -182,11 +182,11 @@ static int open_folder(struct sink_session *s, const struct sink_session_conf *c
 	int r;
 
 	folder_session_name(name, conf->guild_id, conf->channel_id, conf->start_utc_ns);
-	r = folder_create(
-		&s->dir_fd, s->name, conf->out_dir, conf->name != NULL ? conf->name : name);
+	r = folder_create(&s->dir_fd, s->name, conf->out_dir,
+		conf->name != NULL ? conf->name : name);
 	if (r == TD_ERR_USAGE) {
-		snprintf(
-			text, sizeof(text), "'%.200s' cannot be the name of a session", conf->name);
+		snprintf(text, sizeof(text), "'%.200s' cannot be the name of a session",
+			conf->name);
 		emit(s, SINK_EVENT_FAILED, NULL, text, 0, 0);
 		r = TD_ERR_IO;
 	} else if (r < 0) {

@@ -86,8 +86,8 @@ static json_t *counters_json(const uint64_t *counters, size_t count)
 	for (size_t c = 0; json != NULL && c < COUNTER_COUNT; c++) {
 		json_int_t n = c < count ? (json_int_t)counters[c] : 0;
 
-		if (json_object_set_new(
-			    json, td_counter_name((enum td_counter)c), json_integer(n)) < 0) {
+		if (json_object_set_new(json, td_counter_name((enum td_counter)c),
+			    json_integer(n)) < 0) {
 			json_decref(json);
 			json = NULL;
 		}
@@ -131,8 +131,8 @@ void manifest_resume(struct manifest *m, uint64_t at)
 
 	if (!m->paused)
 		return;
-	json_object_set_new(
-		json_array_get(m->pauses, count - 1), "to", json_integer((json_int_t)at));
+	json_object_set_new(json_array_get(m->pauses, count - 1), "to",
+		json_integer((json_int_t)at));
 	m->paused = false;
 }
 
@@ -203,8 +203,8 @@ static json_t *start_json(uint64_t utc_ns)
 	return json_string(text);
 }
 
-static json_t *document(
-	const struct manifest *m, uint64_t samples, bool complete, const char *reason)
+static json_t *document(const struct manifest *m, uint64_t samples, bool complete,
+	const char *reason)
 {
 	return json_pack("{s:i, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:o, s:O, s:o, "
 			 "s:O, s:I, s:O, s:I, s:O, s:I}",

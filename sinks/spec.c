@@ -14,8 +14,8 @@
 static const struct td_sink_ops *const builtin[] = { &file_sink, NULL };
 
 /* One line for the user: what they typed may hold anything. */
-__attribute__((format(printf, 3, 4))) static int refuse(
-	char *err, size_t err_len, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int refuse(char *err, size_t err_len, const char *fmt,
+	...)
 {
 	va_list ap;
 
@@ -39,8 +39,8 @@ static void list_add(char *list, size_t len, const char *name)
 	snprintf(list + used, len - used, "%s%s", used > 0 ? ", " : "", name);
 }
 
-static int refuse_name(
-	const struct td_sink_ops *const *table, const char *name, char *err, size_t err_len)
+static int refuse_name(const struct td_sink_ops *const *table, const char *name, char *err,
+	size_t err_len)
 {
 	char known[128] = "";
 

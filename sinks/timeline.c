@@ -22,8 +22,8 @@ static int64_t distance(int64_t a, int64_t b)
 }
 
 /* The position by the clock; never further ahead than arrival allows. */
-static int64_t by_clock(
-	uint64_t start_ns, const struct timeline_frame *frame, int64_t *ret_latest, bool *ret_jump)
+static int64_t by_clock(uint64_t start_ns, const struct timeline_frame *frame, int64_t *ret_latest,
+	bool *ret_jump)
 {
 	int64_t arrival_ns = frame->arrival_ns > INT64_MAX ? INT64_MAX : (int64_t)frame->arrival_ns;
 	int64_t arrival = timeline_position(start_ns, arrival_ns);
@@ -34,8 +34,8 @@ static int64_t by_clock(
 	return *ret_jump ? arrival : sent;
 }
 
-struct timeline_place timeline_place(
-	struct timeline *t, uint64_t start_ns, const struct timeline_frame *frame, int64_t written)
+struct timeline_place timeline_place(struct timeline *t, uint64_t start_ns,
+	const struct timeline_frame *frame, int64_t written)
 {
 	struct timeline_place place = { 0 };
 	bool clock_nonsense, anew = true, push = true;

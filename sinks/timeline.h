@@ -44,7 +44,7 @@ int64_t timeline_position(uint64_t start_ns, int64_t at_ns);
 
 /* Places the next frame of a stream (zeroed struct: the first one) on a track of which `written`
  * samples are written. */
-struct timeline_place timeline_place(
-	struct timeline *t, uint64_t start_ns, const struct timeline_frame *frame, int64_t written);
+struct timeline_place timeline_place(struct timeline *t, uint64_t start_ns,
+	const struct timeline_frame *frame, int64_t written);
 
 #endif

@@ -24,8 +24,8 @@ struct track_set {
 	uint64_t rest[COUNTER_COUNT];
 };
 
-int track_set_new(
-	struct track_set **ret, const struct td_track_ops *ops, void *user, uint64_t start_ns)
+int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *user,
+	uint64_t start_ns)
 {
 	struct track_set *set = calloc(1, sizeof(*set));
 

@@ -41,8 +41,8 @@ struct track {
 struct track_set;
 
 /* user is for ops->open(). TD_ERR_NOMEM. */
-int track_set_new(
-	struct track_set **ret, const struct td_track_ops *ops, void *user, uint64_t start_ns);
+int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *user,
+	uint64_t start_ns);
 /* Frees every track; NULL is fine. */
 void track_set_free(struct track_set *set);
 

@@ -387,8 +387,8 @@ static int rtcp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *dat
 		c->count[COUNTER_NO_KEY]++;
 		return TD_OK;
 	}
-	r = open_datagram(
-		c, arrival_ns, c->plain + RTCP_CLEAR_LEN, &plain_len, data, len, RTCP_CLEAR_LEN);
+	r = open_datagram(c, arrival_ns, c->plain + RTCP_CLEAR_LEN, &plain_len, data, len,
+		RTCP_CLEAR_LEN);
 	if (r != TD_OK) {
 		count_failure(c, r);
 		return TD_OK;
@@ -404,8 +404,8 @@ static int rtcp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *dat
 		return TD_OK;
 	src = map_get(&c->sources, m.ssrc);
 	m.user_id = src != NULL ? src->user_id : 0;
-	return ipc_queue_put(
-		c->conf.out, IPC_RTCP, c->conf.conn, &m, sizeof(m), c->plain, plain_len);
+	return ipc_queue_put(c->conf.out, IPC_RTCP, c->conf.conn, &m, sizeof(m), c->plain,
+		plain_len);
 }
 
 int conn_packet(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len)
@@ -531,8 +531,8 @@ static int source_retry(struct conn *c, struct source *src, bool new_epoch, uint
 	return r;
 }
 
-int conn_dave_epoch(
-	struct conn *c, const struct ipc_dave_epoch *e, const uint8_t *senders, size_t count)
+int conn_dave_epoch(struct conn *c, const struct ipc_dave_epoch *e, const uint8_t *senders,
+	size_t count)
 {
 	struct source *src;
 	int r = dave_stage_epoch(&c->dave, e, senders, count);

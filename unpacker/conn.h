@@ -61,8 +61,8 @@ int conn_speaker_gone(struct conn *c, uint64_t user_id);
 /* A datagram of at most IPC_MAX_DGRAM bytes. */
 int conn_packet(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len);
 /* A DAVE_EPOCH with `count` senders behind it; what waited for its keys is opened first. */
-int conn_dave_epoch(
-	struct conn *c, const struct ipc_dave_epoch *e, const uint8_t *senders, size_t count);
+int conn_dave_epoch(struct conn *c, const struct ipc_dave_epoch *e, const uint8_t *senders,
+	size_t count);
 void conn_dave_passthrough(struct conn *c, uint64_t until_ns);
 int conn_advance(struct conn *c, uint64_t now_ns);
 int conn_send_counters(struct conn *c);

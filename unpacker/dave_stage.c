@@ -90,8 +90,8 @@ void dave_stage_reset(struct dave_stage *d)
 	dave_stage_init(d, d->wait_ns);
 }
 
-int dave_stage_epoch(
-	struct dave_stage *d, const struct ipc_dave_epoch *m, const uint8_t *senders, size_t count)
+int dave_stage_epoch(struct dave_stage *d, const struct ipc_dave_epoch *m, const uint8_t *senders,
+	size_t count)
 {
 	struct dave_epoch *e = NULL;
 	size_t i;

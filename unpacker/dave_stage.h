@@ -48,8 +48,8 @@ void dave_stage_init(struct dave_stage *d, uint64_t wait_ns); /* as a connection
 void dave_stage_reset(struct dave_stage *d);
 
 /* DAVE_EPOCH; senders are as in the message, perhaps not aligned. TD_ERR_NOMEM. */
-int dave_stage_epoch(
-	struct dave_stage *d, const struct ipc_dave_epoch *e, const uint8_t *senders, size_t count);
+int dave_stage_epoch(struct dave_stage *d, const struct ipc_dave_epoch *e, const uint8_t *senders,
+	size_t count);
 /* When the next epoch is to be erased; UINT64_MAX: none. */
 uint64_t dave_stage_due(const struct dave_stage *d);
 void dave_stage_advance(struct dave_stage *d, uint64_t now_ns);

@@ -57,8 +57,8 @@ void decoder_pool_free(struct decoder_pool *pool)
 		free(pool->idle[--pool->len]);
 }
 
-static int decode(
-	struct decoder *d, int16_t *pcm, int samples, const uint8_t *packet, size_t len, int fec)
+static int decode(struct decoder *d, int16_t *pcm, int samples, const uint8_t *packet, size_t len,
+	int fec)
 {
 	int n = opus_decode(opus_of(d), packet, (opus_int32)len, pcm, samples, fec);
 

@@ -74,8 +74,8 @@ static int filter_calls(void)
 	if ((e = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)) != 0)
 		goto out;
 	for (i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
-		e = seccomp_rule_add_array(
-			ctx, SCMP_ACT_ALLOW, allowed[i].call, allowed[i].checks, &allowed[i].check);
+		e = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, allowed[i].call, allowed[i].checks,
+			&allowed[i].check);
 		if (e != 0)
 			goto out;
 	}

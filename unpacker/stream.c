@@ -42,8 +42,8 @@ void stream_free(struct stream *s)
 }
 
 /* How far two packets' timestamps are from what lies between their arrivals, in ns. */
-static uint64_t disagreement(
-	uint32_t ts, uint64_t arrival_ns, uint32_t before_ts, uint64_t before_arrival_ns)
+static uint64_t disagreement(uint32_t ts, uint64_t arrival_ns, uint32_t before_ts,
+	uint64_t before_arrival_ns)
 {
 	int64_t by_rtp = td_samples_to_ns((int32_t)(ts - before_ts));
 	int64_t by_arrival = (int64_t)(arrival_ns - before_arrival_ns);
@@ -180,9 +180,9 @@ static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_k
 	int channels = s->conf->channels;
 	struct ipc_queue *q = s->conf->out;
 	size_t mark = q->len;
-	struct ipc_frame f = {
-		.user_id = s->user_id, .arrival_ns = p->arrival_ns, .ssrc = s->ssrc
-	};
+	struct ipc_frame f = { .user_id = s->user_id,
+		.arrival_ns = p->arrival_ns,
+		.ssrc = s->ssrc };
 	int16_t *pcm;
 	int r;
 
@@ -286,8 +286,8 @@ static int close_gap(struct stream *s, const struct packet *p)
 		concealed = min64(lost - fec, (made_up + s->end_samples - 1) / s->end_samples);
 	}
 	if (r == TD_OK && fec > 0) {
-		r = send_frame(
-			s, p, IPC_FRAME_FEC, p->ts - (uint32_t)copied, s->gap.last_seq, copied);
+		r = send_frame(s, p, IPC_FRAME_FEC, p->ts - (uint32_t)copied, s->gap.last_seq,
+			copied);
 		fec = r == TD_OK;
 	}
 	count_gap(s, fec, concealed);
@@ -380,8 +380,8 @@ static int open_packet(struct stream *s, struct packet *p, bool newest_alone)
 {
 	struct dave_stage *d = s->conf->dave;
 	enum dave_verdict v;
-	int r = dave_stage_open(
-		d, &v, s->user_id, p->data, p->len, p->arrival_ns, p->plain_ok, newest_alone);
+	int r = dave_stage_open(d, &v, s->user_id, p->data, p->len, p->arrival_ns, p->plain_ok,
+		newest_alone);
 
 	if (r != TD_OK)
 		return r;

@@ -17,8 +17,8 @@ void mls_change_free(struct mls_change *c)
 	memset(c, 0, sizeof(*c));
 }
 
-static int apply_removes(
-	struct mls_ctx *cx, struct mls_change *c, struct mls_group *next, uint32_t committer)
+static int apply_removes(struct mls_ctx *cx, struct mls_change *c, struct mls_group *next,
+	uint32_t committer)
 {
 	size_t i;
 
@@ -29,8 +29,8 @@ static int apply_removes(
 			return mls_fail(cx, TD_ERR_STATE, "commit: removes its own sender");
 		/* A leaf removed already is blank now, or out of range. */
 		if (mls_tree_remove(&next->tree, c->list[i].removed) < 0)
-			return mls_fail(
-				cx, TD_ERR_MALFORMED, "commit: removes no member, or one twice");
+			return mls_fail(cx, TD_ERR_MALFORMED,
+				"commit: removes no member, or one twice");
 		c->n_removes++;
 	}
 	return TD_OK;
@@ -59,8 +59,8 @@ static int apply_adds(struct mls_ctx *cx, struct mls_change *c, struct mls_group
 	return TD_OK;
 }
 
-int mls_change_apply(
-	struct mls_ctx *cx, struct mls_change *c, struct mls_group *next, uint32_t committer)
+int mls_change_apply(struct mls_ctx *cx, struct mls_change *c, struct mls_group *next,
+	uint32_t committer)
 {
 	uint32_t i;
 	int r;
@@ -170,8 +170,8 @@ static int collect(struct mls_ctx *cx, const struct mls_group *g,
 	return r;
 }
 
-static int authenticate(
-	struct mls_ctx *cx, const struct mls_group *g, const struct mls_public_message *m)
+static int authenticate(struct mls_ctx *cx, const struct mls_group *g,
+	const struct mls_public_message *m)
 {
 	const struct mls_leaf_node *sender;
 	int r;
@@ -392,8 +392,8 @@ static int list_store(const struct mls_group *g, struct mls_change *c)
 	return TD_OK;
 }
 
-int mls_group_commit(
-	struct mls_ctx *cx, const struct mls_group *g, unsigned flags, struct mls_own_commit **ret)
+int mls_group_commit(struct mls_ctx *cx, const struct mls_group *g, unsigned flags,
+	struct mls_own_commit **ret)
 {
 	static const uint8_t no_path_secret[MLS_HASH_LEN];
 	const uint8_t *commit_secret = no_path_secret;

@@ -53,8 +53,8 @@ void mls_extract(uint8_t out[static MLS_HASH_LEN], struct mls_span salt, const s
 	mls_hmac(out, salt, ikm, n); /* HMAC pads an empty salt to the zeros the RFC asks for */
 }
 
-void mls_expand(
-	uint8_t *out, size_t len, struct mls_span prk, const struct mls_span *info, size_t n)
+void mls_expand(uint8_t *out, size_t len, struct mls_span prk, const struct mls_span *info,
+	size_t n)
 {
 	crypto_auth_hmacsha256_state st;
 	uint8_t block[MLS_HASH_LEN];
@@ -79,8 +79,8 @@ void mls_expand(
 	sodium_memzero(block, sizeof(block));
 }
 
-struct mls_span mls_label_head(
-	uint8_t buf[static MLS_LABEL_MAX], const char *label, size_t content_len)
+struct mls_span mls_label_head(uint8_t buf[static MLS_LABEL_MAX], const char *label,
+	size_t content_len)
 {
 	static const char prefix[] = "MLS 1.0 ";
 	size_t len = sizeof(prefix) - 1 + strlen(label);
@@ -112,12 +112,12 @@ void mls_expand_with_label(uint8_t *out, size_t len, struct mls_span secret, con
 void mls_derive_secret(uint8_t out[static MLS_HASH_LEN], const uint8_t secret[static MLS_HASH_LEN],
 	const char *label)
 {
-	mls_expand_with_label(
-		out, MLS_HASH_LEN, mls_span(secret, MLS_HASH_LEN), label, mls_span(NULL, 0));
+	mls_expand_with_label(out, MLS_HASH_LEN, mls_span(secret, MLS_HASH_LEN), label,
+		mls_span(NULL, 0));
 }
 
-void mls_derive_tree_secret(
-	uint8_t *out, size_t len, struct mls_span secret, const char *label, uint32_t generation)
+void mls_derive_tree_secret(uint8_t *out, size_t len, struct mls_span secret, const char *label,
+	uint32_t generation)
 {
 	uint8_t g[4];
 	struct wr w;
@@ -127,8 +127,8 @@ void mls_derive_tree_secret(
 	mls_expand_with_label(out, len, secret, label, mls_span(g, sizeof(g)));
 }
 
-void mls_ref_hash(
-	uint8_t out[static MLS_HASH_LEN], const char *label, const struct mls_span *value, size_t n)
+void mls_ref_hash(uint8_t out[static MLS_HASH_LEN], const char *label, const struct mls_span *value,
+	size_t n)
 {
 	enum { PARTS_MAX = 7 };
 	struct mls_span parts[3 + PARTS_MAX];
@@ -166,8 +166,8 @@ int mls_aead_seal(uint8_t *sealed, const uint8_t key[static MLS_AEAD_KEY_LEN],
 		EVP_EncryptInit_ex(c, EVP_aes_128_gcm(), NULL, key, nonce) != 1 ||
 		EVP_EncryptUpdate(c, sealed, &n, plain.p, (int)plain.len) != 1 ||
 		EVP_EncryptFinal_ex(c, sealed + plain.len, &n) != 1 ||
-		EVP_CIPHER_CTX_ctrl(
-			c, EVP_CTRL_AEAD_GET_TAG, MLS_AEAD_TAG_LEN, sealed + plain.len) != 1)
+		EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, MLS_AEAD_TAG_LEN,
+			sealed + plain.len) != 1)
 		goto out;
 	r = TD_OK;
 out:

@@ -35,8 +35,8 @@ int mls_equal(const uint8_t *a, const uint8_t *b, size_t n);
  * program is at fault (asserted). out may be the key itself only while len is at most 32. */
 void mls_extract(uint8_t out[static MLS_HASH_LEN], struct mls_span salt, const struct mls_span *ikm,
 	size_t n);
-void mls_expand(
-	uint8_t *out, size_t len, struct mls_span prk, const struct mls_span *info, size_t n);
+void mls_expand(uint8_t *out, size_t len, struct mls_span prk, const struct mls_span *info,
+	size_t n);
 
 /* Section 8. The label goes without "MLS 1.0 ", which is put in front; at most 200 bytes
  * long (asserted). out and secret may be the same 32 bytes. */
@@ -45,8 +45,8 @@ void mls_expand_with_label(uint8_t *out, size_t len, struct mls_span secret, con
 void mls_derive_secret(uint8_t out[static MLS_HASH_LEN], const uint8_t secret[static MLS_HASH_LEN],
 	const char *label);
 /* Section 9.1. The secret may be shorter than a hash (a DAVE sender's first one has 16 bytes). */
-void mls_derive_tree_secret(
-	uint8_t *out, size_t len, struct mls_span secret, const char *label, uint32_t generation);
+void mls_derive_tree_secret(uint8_t *out, size_t len, struct mls_span secret, const char *label,
+	uint32_t generation);
 
 /* Section 5.2. The label is taken as it is. `value` is the object's bytes in up to 7 parts. */
 void mls_ref_hash(uint8_t out[static MLS_HASH_LEN], const char *label, const struct mls_span *value,
@@ -65,7 +65,7 @@ int mls_aead_open(uint8_t *plain, const uint8_t key[static MLS_AEAD_KEY_LEN],
 /* V("MLS 1.0 " + label) and the header of V(content), as they stand before the content itself in
  * everything that is labelled: writes them to buf and returns them. */
 enum { MLS_LABEL_MAX = 240 };
-struct mls_span mls_label_head(
-	uint8_t buf[static MLS_LABEL_MAX], const char *label, size_t content_len);
+struct mls_span mls_label_head(uint8_t buf[static MLS_LABEL_MAX], const char *label,
+	size_t content_len);
 
 #endif

@@ -206,16 +206,16 @@ int mls_group_check_identities(struct mls_ctx *cx, const struct mls_group *g)
 	return r;
 }
 
-void mls_group_exporter_base(
-	const struct mls_group *g, const char *label, uint8_t base[static MLS_HASH_LEN])
+void mls_group_exporter_base(const struct mls_group *g, const char *label,
+	uint8_t base[static MLS_HASH_LEN])
 {
 	mls_exporter_base(base, &g->keys->epoch, label);
 }
 
 /* Proposals */
 
-int mls_proposal_check(
-	struct mls_ctx *cx, const struct mls_group *g, const struct mls_proposal_view *p)
+int mls_proposal_check(struct mls_ctx *cx, const struct mls_group *g,
+	const struct mls_proposal_view *p)
 {
 	const char *refusal = mls_proposal_refusal(p->type);
 
@@ -229,8 +229,8 @@ int mls_proposal_check(
 }
 
 /* Who sent it, and is it theirs? */
-static int verify_proposal(
-	struct mls_ctx *cx, const struct mls_group *g, const struct mls_public_message *m)
+static int verify_proposal(struct mls_ctx *cx, const struct mls_group *g,
+	const struct mls_public_message *m)
 {
 	const struct mls_leaf_node *member;
 	struct mls_external_sender external;
@@ -241,8 +241,8 @@ static int verify_proposal(
 	case MLS_SENDER_MEMBER:
 		if ((member = mls_tree_leaf(&g->tree, m->content.sender)) == NULL)
 			return mls_fail(cx, TD_ERR_MALFORMED, "proposal: sender is no member");
-		r = mls_public_message_verify_membership(
-			m, g->keys->epoch.membership_key, g->context.raw);
+		r = mls_public_message_verify_membership(m, g->keys->epoch.membership_key,
+			g->context.raw);
 		if (r < 0)
 			return mls_fail(cx, r, "proposal: membership tag does not verify");
 		key = member->signature_key;

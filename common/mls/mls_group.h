@@ -75,8 +75,8 @@ int mls_group_check_identities(struct mls_ctx *cx, const struct mls_group *g);
 
 /* Section 8.5. The base is one label's secret, enough to export for any context later on with
  * mls_exporter_from_base(); keep it in locked memory. */
-void mls_group_exporter_base(
-	const struct mls_group *g, const char *label, uint8_t base[static MLS_HASH_LEN]);
+void mls_group_exporter_base(const struct mls_group *g, const char *label,
+	uint8_t base[static MLS_HASH_LEN]);
 
 /*
  * Proposals (sections 12.1, 12.2)
@@ -137,8 +137,8 @@ enum mls_commit_flags {
  * to commit, or a proposal removes ourselves; TD_ERR_DUPLICATE: a key would be in the tree twice;
  * TD_ERR_MALFORMED: a leaf removed twice; TD_ERR_LIMIT.
  */
-int mls_group_commit(
-	struct mls_ctx *cx, const struct mls_group *g, unsigned flags, struct mls_own_commit **ret);
+int mls_group_commit(struct mls_ctx *cx, const struct mls_group *g, unsigned flags,
+	struct mls_own_commit **ret);
 void mls_own_commit_free(struct mls_own_commit *c); /* and c->next; NULL is fine */
 
 /* What a processed commit did. */

@@ -39,8 +39,8 @@ int mls_group_set_context(struct mls_group *g, const struct mls_group_context *f
 void mls_group_confirm(struct mls_group *g);
 
 /* A by-value or referenced proposal, judged on its own (sections 12.1.1, 12.1.3). */
-int mls_proposal_check(
-	struct mls_ctx *cx, const struct mls_group *g, const struct mls_proposal_view *p);
+int mls_proposal_check(struct mls_ctx *cx, const struct mls_group *g,
+	const struct mls_proposal_view *p);
 
 /* A proposal list and what it did to a tree. */
 struct mls_joiner {
@@ -58,8 +58,8 @@ struct mls_change {
 void mls_change_free(struct mls_change *c);
 
 /* Sections 12.2, 12.3: applies c->list to the tree of `next`, Removes first, then Adds in order. */
-int mls_change_apply(
-	struct mls_ctx *cx, struct mls_change *c, struct mls_group *next, uint32_t committer);
+int mls_change_apply(struct mls_ctx *cx, struct mls_change *c, struct mls_group *next,
+	uint32_t committer);
 
 /* A copy of g to become its successor: tree, keys and context, no proposals. */
 int mls_group_successor(const struct mls_group *g, struct mls_group **ret);

@@ -41,8 +41,8 @@ static void labeled_expand(uint8_t *out, size_t len, struct mls_span id,
 	mls_expand(out, len, mls_span(prk, MLS_HASH_LEN), parts, 4 + n);
 }
 
-int mls_hpke_derive_key_pair(
-	uint8_t priv[static MLS_PRIV_LEN], uint8_t pub[static MLS_PUB_LEN], struct mls_span ikm)
+int mls_hpke_derive_key_pair(uint8_t priv[static MLS_PRIV_LEN], uint8_t pub[static MLS_PUB_LEN],
+	struct mls_span ikm)
 {
 	uint8_t prk[MLS_HASH_LEN];
 	uint8_t sk[MLS_PRIV_LEN];

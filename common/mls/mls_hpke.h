@@ -17,8 +17,8 @@
  */
 
 /* DeriveKeyPair (RFC 9180 section 7.1.3). */
-int mls_hpke_derive_key_pair(
-	uint8_t priv[static MLS_PRIV_LEN], uint8_t pub[static MLS_PUB_LEN], struct mls_span ikm);
+int mls_hpke_derive_key_pair(uint8_t priv[static MLS_PRIV_LEN], uint8_t pub[static MLS_PUB_LEN],
+	struct mls_span ikm);
 
 /* A fresh key pair from cx->random; also good for signature keys. pub may be NULL. */
 int mls_hpke_generate(struct mls_ctx *cx, uint8_t priv[static MLS_PRIV_LEN], uint8_t *pub);

@@ -54,8 +54,8 @@ int mls_key_package_check(struct mls_ctx *cx, const struct mls_key_package *kp)
 		return mls_fail(cx, r, "key package: init key is no point on the curve");
 	if ((r = mls_leaf_node_check(cx, &kp->leaf, mls_span(NULL, 0), 0)) < 0)
 		return r;
-	r = mls_verify_with_label(
-		kp->leaf.signature_key, "KeyPackageTBS", &kp->tbs, 1, kp->signature);
+	r = mls_verify_with_label(kp->leaf.signature_key, "KeyPackageTBS", &kp->tbs, 1,
+		kp->signature);
 	if (r < 0)
 		return mls_fail(cx, r, "key package: signature does not verify");
 	return TD_OK;
@@ -150,8 +150,8 @@ static int build(struct wr *out, const struct mls_package_keys *keys,
 		.not_after = UINT64_MAX,
 	};
 	if ((r = mls_wr_new(&leaf, mls_leaf_node_bound(&kp.leaf))) < 0 ||
-		(r = mls_leaf_node_sign(
-			 &leaf, &kp.leaf, &kp.leaf, keys->signature, mls_span(NULL, 0), 0)) < 0 ||
+		(r = mls_leaf_node_sign(&leaf, &kp.leaf, &kp.leaf, keys->signature,
+			 mls_span(NULL, 0), 0)) < 0 ||
 		(r = mls_wr_new(out, leaf.len + MLS_PUB_LEN + MLS_SIG_MAX + 32)) < 0)
 		goto out;
 	write_tbs(out, &kp);

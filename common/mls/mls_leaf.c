@@ -130,8 +130,8 @@ static bool is_default_extension(uint16_t type)
 	return type >= MLS_EXT_APPLICATION_ID && type <= MLS_EXT_EXTERNAL_SENDERS;
 }
 
-int mls_leaf_node_check(
-	struct mls_ctx *cx, const struct mls_leaf_node *l, struct mls_span group_id, uint32_t leaf)
+int mls_leaf_node_check(struct mls_ctx *cx, const struct mls_leaf_node *l, struct mls_span group_id,
+	uint32_t leaf)
 {
 	struct mls_span data;
 	uint16_t type;

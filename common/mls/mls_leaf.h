@@ -52,8 +52,8 @@ size_t mls_leaf_node_bound(const struct mls_leaf_node *l);
  * curve; the signature. group_id and leaf go into the signature of sources 2 and 3, and are not
  * looked at for source 1. TD_ERR_UNSUPPORTED, TD_ERR_MALFORMED, TD_ERR_AUTH, TD_ERR_LIMIT.
  */
-int mls_leaf_node_check(
-	struct mls_ctx *cx, const struct mls_leaf_node *l, struct mls_span group_id, uint32_t leaf);
+int mls_leaf_node_check(struct mls_ctx *cx, const struct mls_leaf_node *l, struct mls_span group_id,
+	uint32_t leaf);
 
 /* The signature alone (for trees of the vectors). */
 int mls_leaf_node_verify(const struct mls_leaf_node *l, struct mls_span group_id, uint32_t leaf);

@@ -298,8 +298,8 @@ void mls_message_head_write(struct wr *w, uint16_t wire_format)
 	wr_u16(w, wire_format);
 }
 
-int mls_public_message_parse(
-	struct mls_ctx *cx, struct mls_span message, struct mls_public_message *ret)
+int mls_public_message_parse(struct mls_ctx *cx, struct mls_span message,
+	struct mls_public_message *ret)
 {
 	struct rd r;
 	uint16_t format;
@@ -364,8 +364,8 @@ static size_t auth_parts(struct mls_span *parts, size_t n, uint8_t scratch[stati
 	return n;
 }
 
-int mls_public_message_verify(
-	const struct mls_public_message *m, struct mls_span signature_key, struct mls_span context)
+int mls_public_message_verify(const struct mls_public_message *m, struct mls_span signature_key,
+	struct mls_span context)
 {
 	struct mls_span parts[3];
 	size_t n = tbs_parts(parts, &m->content, context);
@@ -529,8 +529,8 @@ void mls_external_senders_write(struct wr *w, struct mls_span sender)
 	mls_wr_close(w, data);
 }
 
-bool mls_external_sender_find(
-	struct mls_span extensions, uint32_t index, struct mls_external_sender *ret)
+bool mls_external_sender_find(struct mls_span extensions, uint32_t index,
+	struct mls_external_sender *ret)
 {
 	struct mls_span data;
 	struct rd outer;

@@ -57,8 +57,8 @@ struct mls_proposal_view {
 	uint32_t removed; /* leaf index */
 };
 void mls_proposal_read(struct rd *r, struct mls_proposal_view *ret);
-void mls_proposal_write(
-	struct wr *w, const struct mls_proposal_view *p); /* others than 1, 3: raw */
+void mls_proposal_write(struct wr *w,
+	const struct mls_proposal_view *p); /* others than 1, 3: raw */
 
 /* Why a proposal type is refused, by name; NULL for Add and Remove. */
 const char *mls_proposal_refusal(uint16_t type);
@@ -131,8 +131,8 @@ void mls_message_head_write(struct wr *w, uint16_t wire_format);
 
 /* A whole MLSMessage that has to be a PublicMessage and nothing more. TD_ERR_UNSUPPORTED names
  * another wire format; TD_ERR_MALFORMED. */
-int mls_public_message_parse(
-	struct mls_ctx *cx, struct mls_span message, struct mls_public_message *ret);
+int mls_public_message_parse(struct mls_ctx *cx, struct mls_span message,
+	struct mls_public_message *ret);
 
 /* Length of the MLSMessage at the front of `bytes` (op 28 has a Welcome right behind the commit).
  * TD_ERR_MALFORMED: no PublicMessage. */
@@ -142,8 +142,8 @@ int mls_public_message_length(struct mls_span bytes, size_t *ret);
  * Signature and membership tag (sections 6.1, 6.2) over version, wire format, content and, for
  * members, the GroupContext of the epoch as encoded. Both TD_ERR_AUTH on mismatch.
  */
-int mls_public_message_verify(
-	const struct mls_public_message *m, struct mls_span signature_key, struct mls_span context);
+int mls_public_message_verify(const struct mls_public_message *m, struct mls_span signature_key,
+	struct mls_span context);
 int mls_public_message_verify_membership(const struct mls_public_message *m,
 	const uint8_t membership_key[static MLS_HASH_LEN], struct mls_span context);
 
@@ -205,7 +205,7 @@ void mls_external_sender_read(struct rd *r, struct mls_external_sender *ret);
  * is what the group of a call has; takes up to 14 bytes more than `sender`, an ExternalSender. */
 void mls_external_senders_write(struct wr *w, struct mls_span sender);
 /* Number `index` of the list in a GroupContext's extensions; false when there is none. */
-bool mls_external_sender_find(
-	struct mls_span extensions, uint32_t index, struct mls_external_sender *ret);
+bool mls_external_sender_find(struct mls_span extensions, uint32_t index,
+	struct mls_external_sender *ret);
 
 #endif

@@ -130,8 +130,8 @@ int mls_p256_check(struct mls_span pub)
 	return r;
 }
 
-int mls_p256_ecdh(
-	uint8_t out[static 32], const uint8_t priv[static MLS_PRIV_LEN], struct mls_span pub)
+int mls_p256_ecdh(uint8_t out[static 32], const uint8_t priv[static MLS_PRIV_LEN],
+	struct mls_span pub)
 {
 	EVP_PKEY *peer = NULL;
 	EVP_PKEY *own = NULL;

@@ -23,8 +23,8 @@ int mls_p256_public(uint8_t pub[static MLS_PUB_LEN], const uint8_t priv[static M
 int mls_p256_check(struct mls_span pub);
 
 /* The x coordinate of the common point. TD_ERR_MALFORMED: pub is no point, or priv no scalar. */
-int mls_p256_ecdh(
-	uint8_t out[static 32], const uint8_t priv[static MLS_PRIV_LEN], struct mls_span pub);
+int mls_p256_ecdh(uint8_t out[static 32], const uint8_t priv[static MLS_PRIV_LEN],
+	struct mls_span pub);
 
 /* SignWithLabel; the content comes in n (at most 8) parts. *len gets 70 to 72 as a rule. The nonce
  * is libcrypto's, so no two signatures are alike. TD_ERR_MALFORMED: priv is no scalar. */

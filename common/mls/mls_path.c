@@ -72,8 +72,8 @@ int mls_path_node_key(uint8_t priv[static MLS_PRIV_LEN], uint8_t pub[static MLS_
 
 /* The resolution of x less the leaves this commit added: the receivers of one path node. The
  * caller frees *ret. */
-static int receivers(
-	const struct mls_tree *t, uint32_t x, const bool *added, uint32_t **ret, size_t *ret_n)
+static int receivers(const struct mls_tree *t, uint32_t x, const bool *added, uint32_t **ret,
+	size_t *ret_n)
 {
 	uint32_t *list;
 	size_t kept = 0;
@@ -191,8 +191,8 @@ static int climb(struct mls_ctx *cx, const struct mls_tree *t, const struct mls_
 			return r;
 		keys->have |= 1u << level;
 		if (mls_tree_is_blank(t, direct->node[i]) ||
-			!mls_span_equal(
-				mls_span(pub, sizeof(pub)), mls_tree_key(t, direct->node[i])))
+			!mls_span_equal(mls_span(pub, sizeof(pub)),
+				mls_tree_key(t, direct->node[i])))
 			return mls_fail(cx, TD_ERR_AUTH, "path: secret does not fit its node");
 		mls_derive_secret(secret, secret, "path");
 	}
@@ -260,8 +260,8 @@ int mls_path_open(struct mls_ctx *cx, const struct mls_tree *t, uint32_t own, ui
 		r = mls_fail(cx, TD_ERR_MALFORMED, "path: ciphertext of another length");
 		goto out;
 	}
-	r = mls_decrypt_with_label(
-		secret, priv, "UpdatePathNode", context, sealed.kem_output, sealed.ciphertext);
+	r = mls_decrypt_with_label(secret, priv, "UpdatePathNode", context, sealed.kem_output,
+		sealed.ciphertext);
 	if (r < 0) {
 		r = mls_fail(cx, r, "path: secret does not open");
 		goto out;

@@ -57,8 +57,8 @@ void mls_schedule_joiner(struct mls_epoch *e, const uint8_t init_old[static MLS_
 	sodium_memzero(pre, sizeof(pre));
 }
 
-static void member_secret(
-	uint8_t out[static MLS_HASH_LEN], const struct mls_epoch *e, const uint8_t *psk_secret)
+static void member_secret(uint8_t out[static MLS_HASH_LEN], const struct mls_epoch *e,
+	const uint8_t *psk_secret)
 {
 	struct mls_span ikm = hash_span(psk_secret != NULL ? psk_secret : zeros);
 
@@ -136,20 +136,20 @@ void mls_interim_hash(uint8_t out[static MLS_HASH_LEN], struct mls_span confirme
 		(struct mls_span[]){ confirmed_hash, mls_span(head, w.len), confirmation_tag }, 3);
 }
 
-void mls_confirmation_tag(
-	uint8_t out[static MLS_HASH_LEN], const struct mls_epoch *e, struct mls_span confirmed_hash)
+void mls_confirmation_tag(uint8_t out[static MLS_HASH_LEN], const struct mls_epoch *e,
+	struct mls_span confirmed_hash)
 {
 	mls_hmac(out, hash_span(e->confirmation_key), &confirmed_hash, 1);
 }
 
-void mls_exporter_base(
-	uint8_t out[static MLS_HASH_LEN], const struct mls_epoch *e, const char *label)
+void mls_exporter_base(uint8_t out[static MLS_HASH_LEN], const struct mls_epoch *e,
+	const char *label)
 {
 	mls_derive_secret(out, e->exporter, label);
 }
 
-void mls_exporter_from_base(
-	uint8_t *out, size_t len, const uint8_t base[static MLS_HASH_LEN], struct mls_span context)
+void mls_exporter_from_base(uint8_t *out, size_t len, const uint8_t base[static MLS_HASH_LEN],
+	struct mls_span context)
 {
 	uint8_t h[MLS_HASH_LEN];
 

@@ -76,9 +76,9 @@ void mls_confirmation_tag(uint8_t out[static MLS_HASH_LEN], const struct mls_epo
 
 /* Section 8.5 in two steps: mls_exporter_base() depends on the label alone, and is enough to keep
  * per epoch when many contexts come later. */
-void mls_exporter_base(
-	uint8_t out[static MLS_HASH_LEN], const struct mls_epoch *e, const char *label);
-void mls_exporter_from_base(
-	uint8_t *out, size_t len, const uint8_t base[static MLS_HASH_LEN], struct mls_span context);
+void mls_exporter_base(uint8_t out[static MLS_HASH_LEN], const struct mls_epoch *e,
+	const char *label);
+void mls_exporter_from_base(uint8_t *out, size_t len, const uint8_t base[static MLS_HASH_LEN],
+	struct mls_span context);
 
 #endif

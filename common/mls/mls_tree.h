@@ -105,8 +105,8 @@ void mls_tree_parent_hash(const struct mls_tree *t, uint32_t parent, uint32_t si
 
 /* After the path of `leaf` got new keys: sets its parent hashes from the top down. The one its leaf
  * has to carry goes to out, its length (0 when the path is empty, else 32) is returned. */
-size_t mls_tree_set_parent_hashes(
-	struct mls_tree *t, uint32_t leaf, uint8_t out[static MLS_HASH_LEN]);
+size_t mls_tree_set_parent_hashes(struct mls_tree *t, uint32_t leaf,
+	uint8_t out[static MLS_HASH_LEN]);
 
 /* Validation, in three parts; a tree of a GroupInfo has to pass all of them. */
 

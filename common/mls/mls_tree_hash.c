@@ -41,8 +41,8 @@ static void hash_vec(crypto_hash_sha256_state *st, const uint8_t *p, size_t n)
 }
 
 /* The unmerged leaves of p, less those struck. */
-static void hash_unmerged(
-	crypto_hash_sha256_state *st, const struct mls_parent *p, const struct mls_parent *strike)
+static void hash_unmerged(crypto_hash_sha256_state *st, const struct mls_parent *p,
+	const struct mls_parent *strike)
 {
 	uint32_t n = 0;
 	uint32_t i;
@@ -121,8 +121,8 @@ void mls_tree_parent_hash(const struct mls_tree *t, uint32_t parent, uint32_t si
 	parent_hash(t, parent, sibling, NULL, out);
 }
 
-size_t mls_tree_set_parent_hashes(
-	struct mls_tree *t, uint32_t leaf, uint8_t out[static MLS_HASH_LEN])
+size_t mls_tree_set_parent_hashes(struct mls_tree *t, uint32_t leaf,
+	uint8_t out[static MLS_HASH_LEN])
 {
 	uint8_t h[MLS_HASH_LEN];
 	struct mls_direct_path path;
@@ -181,8 +181,8 @@ static struct mls_span carried_hash(const struct mls_node *n)
 }
 
 /* How many descendants in the resolution of `child` carry the hash of parent x (section 7.9.2). */
-static int count_fits(
-	const struct check *c, uint32_t x, uint32_t child, uint32_t sibling, unsigned *fits)
+static int count_fits(const struct check *c, uint32_t x, uint32_t child, uint32_t sibling,
+	unsigned *fits)
 {
 	const struct mls_parent *p = c->t->nodes[x].parent;
 	uint8_t want[MLS_HASH_LEN];

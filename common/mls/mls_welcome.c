@@ -230,8 +230,8 @@ static int take_tree(struct mls_ctx *cx, struct mls_group *g, const struct mls_g
 }
 
 /* Everything that can be said of a GroupInfo and its tree without secrets. */
-static int check_group_info(
-	struct mls_ctx *cx, const struct mls_group *g, const struct mls_group_info *info)
+static int check_group_info(struct mls_ctx *cx, const struct mls_group *g,
+	const struct mls_group_info *info)
 {
 	const struct mls_leaf_node *signer = mls_tree_leaf(&g->tree, info->signer);
 	uint8_t hash[MLS_HASH_LEN];
@@ -242,8 +242,8 @@ static int check_group_info(
 		return mls_fail(cx, TD_ERR_AUTH, "welcome: tree hash does not fit");
 	if (signer == NULL)
 		return mls_fail(cx, TD_ERR_MALFORMED, "welcome: signer is no member");
-	r = mls_verify_with_label(
-		signer->signature_key, "GroupInfoTBS", &info->tbs, 1, info->signature);
+	r = mls_verify_with_label(signer->signature_key, "GroupInfoTBS", &info->tbs, 1,
+		info->signature);
 	if (r < 0)
 		return mls_fail(cx, r, "welcome: signature does not verify");
 	if ((r = mls_tree_check_parents(cx, &g->tree)) < 0 ||
@@ -253,8 +253,8 @@ static int check_group_info(
 	return TD_OK;
 }
 
-static int find_own_leaf(
-	struct mls_ctx *cx, struct mls_group *g, const struct mls_own_package *own, uint32_t signer)
+static int find_own_leaf(struct mls_ctx *cx, struct mls_group *g, const struct mls_own_package *own,
+	uint32_t signer)
 {
 	const struct mls_leaf_node *l;
 	uint32_t i;
@@ -338,8 +338,8 @@ int mls_group_join(struct mls_ctx *cx, struct mls_group **ret, const struct mls_
 		(r = find_own_leaf(cx, g, own, info.signer)) < 0)
 		goto out;
 	if (secrets.has_path_secret) {
-		r = mls_path_join(
-			cx, &g->tree, g->own, info.signer, secrets.path_secret.p, &g->keys->tree);
+		r = mls_path_join(cx, &g->tree, g->own, info.signer, secrets.path_secret.p,
+			&g->keys->tree);
 		if (r < 0)
 			goto out;
 	}

@@ -311,8 +311,8 @@ static void step(struct model *m)
 		break;
 	case 6:
 		n = rd_u8(&m->script);
-		vgw_discovered(
-			m->g, n < 8 ? "no \" address" : "198.51.100.7", (uint16_t)n, m->now_ns);
+		vgw_discovered(m->g, n < 8 ? "no \" address" : "198.51.100.7", (uint16_t)n,
+			m->now_ns);
 		break;
 	case 7:
 		vgw_discovery_failed(m->g, m->now_ns);
@@ -347,9 +347,10 @@ static void step(struct model *m)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct model m = { .now_ns = 1000 * TD_SEC_NS };
-	struct vgw_conf conf = {
-		.info = model_info(0), .random = model_random, .user = &m, .max_dave_version = 1
-	};
+	struct vgw_conf conf = { .info = model_info(0),
+		.random = model_random,
+		.user = &m,
+		.max_dave_version = 1 };
 	unsigned steps;
 
 	rd_init(&m.script, data, size);

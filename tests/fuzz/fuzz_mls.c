@@ -77,8 +77,8 @@ static void build(void)
 	world.cx.random = counting_random;
 	for (i = 0; i < 4; i++) {
 		must(mls_hpke_generate(&world.cx, world.signature[i], NULL));
-		must(mls_own_package_new(
-			&world.cx, &world.package[i], mls_span(&"abcd"[i], 1), world.signature[i]));
+		must(mls_own_package_new(&world.cx, &world.package[i], mls_span(&"abcd"[i], 1),
+			world.signature[i]));
 	}
 	must(mls_group_new(&world.cx, &world.group[0], world.package[0], mls_span("group", 5),
 		mls_span(NULL, 0)));
@@ -134,8 +134,8 @@ static void process_framed(const uint8_t *data, size_t size)
 	must(mls_public_message_sign(&m.content, sig, &len, world.signature[0], g->context.raw));
 	m.signature = mls_span(sig, len);
 	m.confirmation_tag = mls_span(tag, sizeof(tag));
-	mls_public_message_membership_tag(
-		membership, &m, g->keys->epoch.membership_key, g->context.raw);
+	mls_public_message_membership_tag(membership, &m, g->keys->epoch.membership_key,
+		g->context.raw);
 	mls_wr_vec(&w, m.signature);
 	mls_wr_vec(&w, m.confirmation_tag);
 	mls_wr_vec(&w, mls_span(membership, sizeof(membership)));

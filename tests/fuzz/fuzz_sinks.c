@@ -189,8 +189,8 @@ static void fuzz_tracks(struct rd *r)
 				.channels = s.channels,
 				.flags = s.spurt ? TD_FRAME_SPURT : 0,
 				.pcm = pcm };
-			int64_t at = timeline_position(
-				START, now > INT64_MAX ? INT64_MAX : (int64_t)now);
+			int64_t at = timeline_position(START,
+				now > INT64_MAX ? INT64_MAX : (int64_t)now);
 
 			CHECK(track_set_frame(set, &f) == TD_OK);
 			if (at + TIMELINE_MAX_LEAD + s.samples > longest)

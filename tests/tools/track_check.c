@@ -269,8 +269,8 @@ static bool probe_at(const struct track *t, int64_t pos, const int16_t *pcm, con
 
 /* The place around pos where it sounds most like the probe: one that only resembles what is in the
  * track also does so a few samples beside its place. */
-static int64_t probe_refine(
-	const struct track *t, int64_t pos, const int16_t *pcm, const struct frame *f)
+static int64_t probe_refine(const struct track *t, int64_t pos, const int16_t *pcm,
+	const struct frame *f)
 {
 	int64_t best = pos, away;
 	double least = 1, error;
@@ -307,8 +307,8 @@ static bool spurt_find(const struct check *c, const struct track *t, const struc
 }
 
 /* A frame that a loss has touched, at its place within the track. */
-static void touched_compare(
-	struct result *r, const struct frame *f, const int16_t *pcm, int64_t pos)
+static void touched_compare(struct result *r, const struct frame *f, const int16_t *pcm,
+	int64_t pos)
 {
 	double error, signal;
 
@@ -321,8 +321,8 @@ static void touched_compare(
 		r->rough++;
 }
 
-static void spurt_compare(
-	const struct check *c, struct result *r, const struct spurt *s, int64_t at)
+static void spurt_compare(const struct check *c, struct result *r, const struct spurt *s,
+	int64_t at)
 {
 	const struct track *t = &r->track;
 	const struct frame *f;

@@ -417,8 +417,8 @@ static inline void sim_say_all(struct sim *s, uint8_t op, struct mls_span payloa
 }
 
 /* Payloads of opcodes 29 and 30 made of the newest commit of a client; freed by the caller. */
-static inline struct sim_bytes sim_half(
-	struct sim *s, size_t committer, uint16_t id, bool want_welcome)
+static inline struct sim_bytes sim_half(struct sim *s, size_t committer, uint16_t id,
+	bool want_welcome)
 {
 	const struct sim_bytes *c = &s->c[committer].commit;
 	struct sim_bytes out = { NULL, 0 };

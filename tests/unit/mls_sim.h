@@ -81,8 +81,9 @@ static inline void sim_new_package(struct sim *s, size_t i)
 
 	mls_own_package_free(m->package);
 	m->package = NULL;
-	assert_int_equal(
-		mls_own_package_new(&s->cx, &m->package, sim_identity(&m->user), m->signature), 0);
+	assert_int_equal(mls_own_package_new(&s->cx, &m->package, sim_identity(&m->user),
+				 m->signature),
+		0);
 }
 
 static inline size_t sim_add_member(struct sim *s)
@@ -185,8 +186,8 @@ static inline void sim_external_proposal(struct sim *s, struct sim_bytes *out,
 	rd_init(&r, out->b + 4, w.len - 4);
 	mls_framed_content_read(&r, &m.content);
 	assert_true(rd_done(&r));
-	assert_int_equal(
-		mls_public_message_sign(&m.content, sig, &len, s->sender_priv, mls_span(NULL, 0)),
+	assert_int_equal(mls_public_message_sign(&m.content, sig, &len, s->sender_priv,
+				 mls_span(NULL, 0)),
 		0);
 	mls_wr_vec(&w, mls_span(sig, len));
 	assert_false(w.bad);
@@ -280,8 +281,9 @@ static inline void sim_agree(const struct sim *s)
 		assert_memory_equal(mls_group_interim_hash(g), mls_group_interim_hash(first), 32);
 		mls_group_exporter_base(g, "label", base[1]);
 		assert_memory_equal(base[0], base[1], sizeof(base[0]));
-		assert_int_equal(
-			mls_tree_keys_check(&g->keys->tree, &g->tree, mls_group_own_leaf(g)), 0);
+		assert_int_equal(mls_tree_keys_check(&g->keys->tree, &g->tree,
+					 mls_group_own_leaf(g)),
+			0);
 		assert_true(mls_group_find(g, sim_identity(&s->m[i].user), &leaf));
 		assert_int_equal(leaf, mls_group_own_leaf(g));
 	}

@@ -221,9 +221,9 @@ static void test_join(void **state)
 	assert_int_equal(c.info.user_id, 2);
 	assert_int_equal(c.info.channel_id, 3);
 	assert_int_equal(guild, GUILD);
-	assert_int_equal(
-		parse(&c, &guild, "{\"command\":\"join\",\"guild_id\":\"1\",\"user_id\":\"2\"}",
-			err),
+	assert_int_equal(parse(&c, &guild,
+				 "{\"command\":\"join\",\"guild_id\":\"1\",\"user_id\":\"2\"}",
+				 err),
 		TD_OK);
 	assert_int_equal(c.info.channel_id, 0);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -265,11 +265,11 @@ static void test_voice_state(void **state)
 	assert_int_equal(c.info.user_id, 12);
 	assert_int_equal(guild, GUILD);
 
-	assert_int_equal(
-		parse(&c, &guild,
-			"{\"t\":\"VOICE_STATE_UPDATE\",\"d\":{\"user_id\":\"12\",\"guild_id\":"
-			"\"41771983423143937\",\"channel_id\":\"5\",\"session_id\":null}}",
-			err),
+	assert_int_equal(parse(&c, &guild,
+				 "{\"t\":\"VOICE_STATE_UPDATE\",\"d\":{\"user_id\":\"12\",\"guild_"
+	                         "id\":"
+				 "\"41771983423143937\",\"channel_id\":\"5\",\"session_id\":null}}",
+				 err),
 		TD_ERR_USAGE);
 	assert_string_equal(err, "d.session_id: missing");
 }
@@ -281,11 +281,11 @@ static void test_voice_server(void **state)
 	char err[160];
 
 	(void)state;
-	assert_int_equal(
-		parse(&c, &guild,
-			"{\"op\":0,\"t\":\"VOICE_SERVER_UPDATE\",\"d\":{\"token\":\"" TOKEN
-			"\",\"guild_id\":\"41771983423143937\",\"endpoint\":\"a.example:2053\"}}",
-			err),
+	assert_int_equal(parse(&c, &guild,
+				 "{\"op\":0,\"t\":\"VOICE_SERVER_UPDATE\",\"d\":{\"token\":\"" TOKEN
+				 "\",\"guild_id\":\"41771983423143937\",\"endpoint\":\"a.example:"
+	                         "2053\"}}",
+				 err),
 		TD_OK);
 	assert_int_equal(c.type, CONTROL_VOICE_SERVER);
 	assert_false(c.gone);

@@ -200,11 +200,11 @@ static void most_ranges(void **state)
 				 DAVE_FRAME_MAX_RANGES + 1),
 		TD_ERR_USAGE);
 	range[1].offset = 0;
-	assert_int_equal(
-		dave_frame_seal(k, sealed, &len, media, sizeof(media), 5, range, 2), TD_ERR_USAGE);
+	assert_int_equal(dave_frame_seal(k, sealed, &len, media, sizeof(media), 5, range, 2),
+		TD_ERR_USAGE);
 	range[0] = (struct dave_frame_range){ sizeof(media), 1 };
-	assert_int_equal(
-		dave_frame_seal(k, sealed, &len, media, sizeof(media), 5, range, 1), TD_ERR_USAGE);
+	assert_int_equal(dave_frame_seal(k, sealed, &len, media, sizeof(media), 5, range, 1),
+		TD_ERR_USAGE);
 	dave_frame_key_free(k);
 }
 

@@ -54,8 +54,8 @@ static int pass(struct pair *p, uint64_t counter, uint64_t now_ns)
 
 	dave_ratchet_key(key, p->base, 0, (uint32_t)(counter >> 24));
 	assert_int_equal(dave_frame_key_new(&k, key), TD_OK);
-	assert_int_equal(
-		dave_frame_seal(k, sealed, &len, media, sizeof(media), (uint32_t)counter, NULL, 0),
+	assert_int_equal(dave_frame_seal(k, sealed, &len, media, sizeof(media), (uint32_t)counter,
+				 NULL, 0),
 		TD_OK);
 	dave_frame_key_free(k);
 	assert_int_equal(dave_frame_parse(&f, sealed, len), TD_OK);

@@ -361,9 +361,9 @@ static void recreation(void **state)
 		uint64_t before = s->c[i].pass_until_ns;
 
 		assert_true(before < s->now_ns);
-		assert_int_equal(
-			sim_say_text(s, i, 24,
-				"{\"epoch\":1,\"protocol_version\":1,\"transition_id\":null}"),
+		assert_int_equal(sim_say_text(s, i, 24,
+					 "{\"epoch\":1,\"protocol_version\":1,\"transition_id\":"
+		                         "null}"),
 			TD_OK);
 		assert_int_equal(s->c[i].pass_until_ns, UINT64_MAX);
 		assert_int_equal(s->c[i].n_packages, 1);
@@ -403,8 +403,8 @@ static void downgrade(void **state)
 
 	(void)state;
 	s->now_ns += 60 * TD_SEC_NS;
-	assert_int_equal(
-		sim_say_text(s, 0, 21, "{\"transition_id\":30,\"protocol_version\":0}"), TD_OK);
+	assert_int_equal(sim_say_text(s, 0, 21, "{\"transition_id\":30,\"protocol_version\":0}"),
+		TD_OK);
 	sim_say_text(s, 0, 21, "{\"transition_id\":30,\"protocol_version\":0}"); /* again */
 	assert_int_equal(c->d->n_pending, 1);
 	assert_int_equal(c->n_ready, 2);
@@ -487,8 +487,8 @@ static void sole_member(void **state)
 	dave_session_user(s->c[0].d, s->c[1].user_id, false);
 	sim_say_text(s, 0, 24, "{\"protocol_version\":1,\"epoch\":1}");
 	assert_int_equal(s->c[0].n_packages, 1);
-	assert_int_equal(
-		sim_say_text(s, 0, 21, "{\"transition_id\":0,\"protocol_version\":1}"), TD_OK);
+	assert_int_equal(sim_say_text(s, 0, 21, "{\"transition_id\":0,\"protocol_version\":1}"),
+		TD_OK);
 	assert_int_equal(s->c[0].n_ready, 0);
 	assert_int_equal(s->c[0].d->last_id, 0);
 	assert_true(s->c[0].d->executed);
@@ -639,8 +639,8 @@ static void member_proposes(void **state)
 	rd_init(&r, l.w.buf + at, l.w.len - at);
 	mls_framed_content_read(&r, &m.content);
 	assert_true(rd_done(&r));
-	assert_int_equal(mls_public_message_sign(
-				 &m.content, sig, &len, s->c[1].identity->key, g->context.raw),
+	assert_int_equal(mls_public_message_sign(&m.content, sig, &len, s->c[1].identity->key,
+				 g->context.raw),
 		0);
 	m.signature = mls_span(sig, len);
 	mls_public_message_membership_tag(tag, &m, g->keys->epoch.membership_key, g->context.raw);
@@ -684,10 +684,10 @@ static void impostor(void **state)
 		assert_int_equal(mls_proposal_open(&sim_group(s, 1)->cx, sim_group(s, 1)->group,
 					 mls_span(payload.p + 3, payload.len - 3), &p),
 			0);
-		assert_int_equal(
-			mls_group_store(&sim_group(s, 1)->cx, sim_group(s, 1)->group, p), 0);
-		assert_int_equal(
-			mls_group_commit(&sim_group(s, 1)->cx, sim_group(s, 1)->group, 0, &made),
+		assert_int_equal(mls_group_store(&sim_group(s, 1)->cx, sim_group(s, 1)->group, p),
+			0);
+		assert_int_equal(mls_group_commit(&sim_group(s, 1)->cx, sim_group(s, 1)->group, 0,
+					 &made),
 			0);
 		memcpy(s->scratch.b, "\0\7", 2);
 		memcpy(s->scratch.b + 2, made->message, made->message_len);
@@ -1159,12 +1159,12 @@ static void hostile_welcomes(void **state)
 		enum dave_verdict verdict;
 		struct mls_group *next;
 
-		assert_true(dave_group_welcome(
-				    g, mls_span(welcome.b + 2, at - 2), &verdict, &next) < 0);
+		assert_true(dave_group_welcome(g, mls_span(welcome.b + 2, at - 2), &verdict,
+				    &next) < 0);
 		memcpy(bytes, welcome.b, welcome.len);
 		bytes[at] ^= (uint8_t)(1 << at % 8);
-		assert_true(dave_group_welcome(
-				    g, mls_span(bytes + 2, welcome.len - 2), &verdict, &next) < 0);
+		assert_true(dave_group_welcome(g, mls_span(bytes + 2, welcome.len - 2), &verdict,
+				    &next) < 0);
 	}
 	assert_true(refuse(s, 2, 30, welcome.b, welcome.len - 1) < 0);
 	assert_int_equal(s->c[2].invalid_id, 8);
@@ -1212,14 +1212,14 @@ static void hostile_json(void **state)
 		sim_forget(s);
 		assert_int_equal(sim_say_text(s, 0, rows[i].op, rows[i].text), rows[i].want);
 		for (len = 0; len < strlen(rows[i].text); len++)
-			assert_int_equal(
-				sim_say(s, 0, rows[i].op, rows[i].text, len), TD_ERR_MALFORMED);
+			assert_int_equal(sim_say(s, 0, rows[i].op, rows[i].text, len),
+				TD_ERR_MALFORMED);
 		assert_int_equal(s->c[0].n_ready + s->c[0].n_packages + s->c[0].n_invalid, 0);
 		assert_true(sim_in(s, 0));
 	}
 	/* Epoch 5 with an id: the same group under another version; it has to be executed. */
-	assert_int_equal(
-		sim_say_text(s, 0, 24, "{\"epoch\":5,\"protocol_version\":1,\"transition_id\":9}"),
+	assert_int_equal(sim_say_text(s, 0, 24,
+				 "{\"epoch\":5,\"protocol_version\":1,\"transition_id\":9}"),
 		TD_OK);
 	assert_int_equal(s->c[0].ready_id, 9);
 	assert_int_equal(sim_say_text(s, 0, 24, "{\"epoch\":1,\"protocol_version\":0}"), TD_OK);

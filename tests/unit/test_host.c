@@ -306,8 +306,8 @@ static void a_session_from_begin_to_end(void **state)
 	assert_int_equal(number(json_object_get(json, "counters"), "received"), 6);
 	assert_int_equal(number(json_array_get(json_object_get(json, "pauses"), 0), "from"), 9600);
 	assert_int_equal(number(json_array_get(json_object_get(json, "pauses"), 0), "to"), 24000);
-	assert_string_equal(
-		text(json_array_get(json_object_get(json, "events"), 0), "text"), "hello");
+	assert_string_equal(text(json_array_get(json_object_get(json, "events"), 0), "text"),
+		"hello");
 	json_decref(json);
 }
 
@@ -350,8 +350,8 @@ static void names_and_folders_that_cannot_be(void **state)
 
 	(void)state;
 	assert_int_equal(open_session_of("../x", specs, 1), TD_ERR_IO);
-	assert_string_equal(
-		events[0], "failed '../x' cannot be the name of a session user=0 samples=0");
+	assert_string_equal(events[0],
+		"failed '../x' cannot be the name of a session user=0 samples=0");
 	assert_int_equal(rmdir(dir), 0);
 	assert_int_equal(open_session_of("x", specs, 1), TD_ERR_IO);
 	snprintf(want, sizeof(want), "failed %s: No such file or directory user=0 samples=0", dir);
@@ -465,8 +465,8 @@ static void stereo_mono_switch(void **state)
 		fill(pcm, 2, 70, 1);
 		sf_readf_short(snd, got, FRAME);
 		for (unsigned i = 0; i < FRAME * want; i++)
-			assert_int_equal(
-				got[i], want == 2 ? pcm[i] : (pcm[2 * i] + pcm[2 * i + 1]) / 2);
+			assert_int_equal(got[i],
+				want == 2 ? pcm[i] : (pcm[2 * i] + pcm[2 * i + 1]) / 2);
 		sf_readf_short(snd, got, 2);
 		assert_int_equal(got[0], INT16_MIN);
 		assert_int_equal(got[2 * want - 1], INT16_MAX);
@@ -659,8 +659,8 @@ static void disk_full(void **state)
 	json = manifest("s");
 	assert_int_equal(number(json, "samples"), 144000);
 	assert_int_equal(number(track(json, 0), "samples"), length_of("s/7.wav"));
-	assert_string_equal(
-		text(json_array_get(json_object_get(json, "events"), 0), "type"), "failed");
+	assert_string_equal(text(json_array_get(json_object_get(json, "events"), 0), "type"),
+		"failed");
 	json_decref(json);
 	assert_int_equal(summaries[0].samples, length_of("s/7.wav"));
 }

@@ -43,8 +43,8 @@ static void put(struct ipc_queue *q, const struct type *t, size_t data_len, unsi
 
 	fill(body, t->fixed, seed);
 	fill(data, data_len, seed + 1);
-	assert_int_equal(
-		ipc_queue_put(q, t->type, 1000 + seed, body, t->fixed, data, data_len), TD_OK);
+	assert_int_equal(ipc_queue_put(q, t->type, 1000 + seed, body, t->fixed, data, data_len),
+		TD_OK);
 }
 
 static void expect(const struct ipc_msg *m, const struct type *t, size_t data_len, unsigned seed)
@@ -253,13 +253,13 @@ static void put_mixed(struct ipc_queue *q, unsigned packets)
 
 	for (i = 0; i < packets; i++) {
 		p.arrival_ns = i;
-		assert_int_equal(
-			ipc_queue_put(q, IPC_PACKET, i % 4 + 1, &p, sizeof(p), data, sizeof(data)),
+		assert_int_equal(ipc_queue_put(q, IPC_PACKET, i % 4 + 1, &p, sizeof(p), data,
+					 sizeof(data)),
 			TD_OK);
 		if (i % 3 == 2) {
 			c.serial++;
-			assert_int_equal(
-				ipc_queue_put(q, IPC_CONTROL, 5, &c, sizeof(c), NULL, 0), TD_OK);
+			assert_int_equal(ipc_queue_put(q, IPC_CONTROL, 5, &c, sizeof(c), NULL, 0),
+				TD_OK);
 		}
 	}
 }
@@ -289,8 +289,8 @@ static void salvage_takes_whole_packets(void **state)
 		assert_int_equal(ipc_queue_put(&from, IPC_PACKET, (uint64_t)i + 1, &packet,
 					 sizeof(packet), data, sizeof(data)),
 			TD_OK);
-		assert_int_equal(
-			ipc_queue_put(&from, IPC_CONTROL, 1, &control, sizeof(control), NULL, 0),
+		assert_int_equal(ipc_queue_put(&from, IPC_CONTROL, 1, &control, sizeof(control),
+					 NULL, 0),
 			TD_OK);
 	}
 	assert_int_equal(ipc_queue_write(&from, pipe_fds[1]), 1);

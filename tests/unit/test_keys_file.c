@@ -63,17 +63,17 @@ static void modes_have_their_keys(void **state)
 	char err[128];
 
 	(void)state;
-	assert_int_equal(
-		parse(&k, "{\"schema\":1," IDS ",\"mode\":\"none\"," NOBODY "}", err, sizeof(err)),
+	assert_int_equal(parse(&k, "{\"schema\":1," IDS ",\"mode\":\"none\"," NOBODY "}", err,
+				 sizeof(err)),
 		TD_OK);
 	assert_int_equal(k->mode, TRANSPORT_NONE);
 	assert_false(k->has_server);
 	keys_file_free(k);
-	assert_int_equal(
-		parse(&k,
-			"{\"schema\":1," IDS ",\"mode\":\"aead_xchacha20_poly1305_rtpsize\","
-			"\"secret_key\":\"" KEY "\"," NOBODY "}",
-			err, sizeof(err)),
+	assert_int_equal(parse(&k,
+				 "{\"schema\":1," IDS
+				 ",\"mode\":\"aead_xchacha20_poly1305_rtpsize\","
+				 "\"secret_key\":\"" KEY "\"," NOBODY "}",
+				 err, sizeof(err)),
 		TD_OK);
 	assert_int_equal(k->mode, TRANSPORT_XCHACHA20);
 	keys_file_free(k);

@@ -112,8 +112,8 @@ static void every_shorter_frame_is_refused(void **state)
 			uint8_t copy[96];
 
 			memcpy(copy + sizeof(copy) - len, cases[i].bytes, len);
-			assert_int_not_equal(
-				link_udp(&d, cases[i].link_type, copy + sizeof(copy) - len, len),
+			assert_int_not_equal(link_udp(&d, cases[i].link_type,
+						     copy + sizeof(copy) - len, len),
 				TD_OK);
 		}
 	}

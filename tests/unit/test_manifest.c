@@ -84,9 +84,9 @@ static void recording(void **state)
 		UINT64_MAX, 96000, 480, ssrcs, track, 2, COUNTER_COUNT };
 	const struct td_file unknown = { sizeof(unknown), 1, "ssrc-9.wav", "wav", 0, 96001,
 		TD_NO_SAMPLE, NULL, session, 0, COUNTER_COUNT };
-	const struct td_file none = {
-		.size = sizeof(none), .counters = rest, .counter_count = COUNTER_COUNT
-	};
+	const struct td_file none = { .size = sizeof(none),
+		.counters = rest,
+		.counter_count = COUNTER_COUNT };
 	json_t *json, *t;
 	struct stat st;
 
@@ -128,8 +128,8 @@ static void recording(void **state)
 	expect_int(t, "samples", 96000);
 	expect_int(t, "first_sample", 480);
 	assert_int_equal(json_array_size(json_object_get(t, "ssrcs")), 2);
-	assert_int_equal(
-		json_integer_value(json_array_get(json_object_get(t, "ssrcs"), 1)), UINT32_MAX);
+	assert_int_equal(json_integer_value(json_array_get(json_object_get(t, "ssrcs"), 1)),
+		UINT32_MAX);
 	t = json_object_get(t, "counters");
 	for (int c = 0; c < COUNTER_COUNT; c++)
 		expect_int(t, td_counter_name((enum td_counter)c), (json_int_t)track[c]);

@@ -133,8 +133,8 @@ static void points(void **state)
 		memcpy(bad, pub, sizeof(pub));
 		bad[i / 8] ^= (uint8_t)(1 << (i % 8));
 		assert_int_equal(mls_p256_check(mls_span(bad, sizeof(pub))), TD_ERR_MALFORMED);
-		assert_int_equal(
-			mls_p256_ecdh(x, priv, mls_span(bad, sizeof(pub))), TD_ERR_MALFORMED);
+		assert_int_equal(mls_p256_ecdh(x, priv, mls_span(bad, sizeof(pub))),
+			TD_ERR_MALFORMED);
 	}
 	memcpy(bad, pub, sizeof(pub));
 	for (i = 0; i < sizeof(pub); i++)
@@ -162,14 +162,14 @@ static void signatures(void **state)
 	assert_int_equal(mls_sign_with_label(sig, &len, priv, "label", content, 2), 0);
 	assert_true(len <= MLS_SIG_MAX);
 	assert_int_equal(mls_verify_with_label(key, "label", &joined, 1, mls_span(sig, len)), 0);
-	assert_int_equal(
-		mls_verify_with_label(key, "labe", &joined, 1, mls_span(sig, len)), TD_ERR_AUTH);
-	assert_int_equal(
-		mls_verify_with_label(key, "label", content, 1, mls_span(sig, len)), TD_ERR_AUTH);
+	assert_int_equal(mls_verify_with_label(key, "labe", &joined, 1, mls_span(sig, len)),
+		TD_ERR_AUTH);
+	assert_int_equal(mls_verify_with_label(key, "label", content, 1, mls_span(sig, len)),
+		TD_ERR_AUTH);
 	for (i = 0; i < 8 * len; i++) {
 		sig[i / 8] ^= (uint8_t)(1 << (i % 8));
-		assert_int_equal(
-			mls_verify_with_label(key, "label", &joined, 1, mls_span(sig, len)),
+		assert_int_equal(mls_verify_with_label(key, "label", &joined, 1,
+					 mls_span(sig, len)),
 			TD_ERR_AUTH);
 		sig[i / 8] ^= (uint8_t)(1 << (i % 8));
 	}
@@ -183,8 +183,8 @@ static void signatures(void **state)
 	assert_int_equal(mls_verify_with_label(key, "label", &joined, 1, mls_span(sig, len)),
 		TD_ERR_MALFORMED);
 	memset(priv, 0, sizeof(priv));
-	assert_int_equal(
-		mls_sign_with_label(sig, &len, priv, "label", content, 2), TD_ERR_MALFORMED);
+	assert_int_equal(mls_sign_with_label(sig, &len, priv, "label", content, 2),
+		TD_ERR_MALFORMED);
 }
 
 static void aead(void **state)
@@ -211,8 +211,8 @@ static void aead(void **state)
 	for (i = 0; i < sizeof(sealed); i++)
 		assert_int_equal(mls_aead_open(plain, key, nonce, mls_span(sealed, i)),
 			i < MLS_AEAD_TAG_LEN ? TD_ERR_MALFORMED : TD_ERR_AUTH);
-	assert_int_equal(
-		mls_aead_open(plain, key, other, mls_span(sealed, sizeof(sealed))), TD_ERR_AUTH);
+	assert_int_equal(mls_aead_open(plain, key, other, mls_span(sealed, sizeof(sealed))),
+		TD_ERR_AUTH);
 	assert_int_equal(mls_aead_seal(sealed, key, nonce, mls_span("", 0)), 0);
 	assert_int_equal(mls_aead_open(plain, key, nonce, mls_span(sealed, MLS_AEAD_TAG_LEN)), 0);
 }
@@ -235,25 +235,25 @@ static void hpke(void **state)
 	assert_int_equal(mls_encrypt_with_label(&cx, kem, sealed, mls_span(pub, sizeof(pub)), "l",
 				 context, mls_span("secret", 6)),
 		0);
-	assert_int_equal(
-		mls_decrypt_with_label(plain, priv, "l", context, kem_output, ciphertext), 0);
+	assert_int_equal(mls_decrypt_with_label(plain, priv, "l", context, kem_output, ciphertext),
+		0);
 	assert_memory_equal(plain, "secret", 6);
 	assert_int_equal(mls_decrypt_with_label(plain, priv, "m", context, kem_output, ciphertext),
 		TD_ERR_AUTH);
-	assert_int_equal(mls_decrypt_with_label(
-				 plain, priv, "l", mls_span("context", 6), kem_output, ciphertext),
+	assert_int_equal(mls_decrypt_with_label(plain, priv, "l", mls_span("context", 6),
+				 kem_output, ciphertext),
 		TD_ERR_AUTH);
 	for (i = 0; i < 8 * sizeof(sealed); i++) {
 		sealed[i / 8] ^= (uint8_t)(1 << (i % 8));
-		assert_int_equal(
-			mls_decrypt_with_label(plain, priv, "l", context, kem_output, ciphertext),
+		assert_int_equal(mls_decrypt_with_label(plain, priv, "l", context, kem_output,
+					 ciphertext),
 			TD_ERR_AUTH);
 		sealed[i / 8] ^= (uint8_t)(1 << (i % 8));
 	}
 	for (i = 0; i < 8 * sizeof(kem); i++) {
 		kem[i / 8] ^= (uint8_t)(1 << (i % 8));
-		assert_int_equal(
-			mls_decrypt_with_label(plain, priv, "l", context, kem_output, ciphertext),
+		assert_int_equal(mls_decrypt_with_label(plain, priv, "l", context, kem_output,
+					 ciphertext),
 			TD_ERR_MALFORMED);
 		kem[i / 8] ^= (uint8_t)(1 << (i % 8));
 	}

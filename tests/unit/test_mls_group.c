@@ -157,8 +157,8 @@ static void both_begin_a_group(void **state)
 				 mls_span(sim_group_id, sizeof(sim_group_id)),
 				 mls_span(s.extensions, s.extensions_len)),
 		0);
-	assert_memory_not_equal(
-		mls_group_authenticator(s.m[0].group), mls_group_authenticator(s.m[1].group), 32);
+	assert_memory_not_equal(mls_group_authenticator(s.m[0].group),
+		mls_group_authenticator(s.m[1].group), 32);
 	for (i = 0; i < 2; i++)
 		sim_add_proposal(&s, &add[i], 1 - i);
 	for (i = 0; i < 2; i++) {
@@ -230,8 +230,8 @@ static void newcomers_get_no_ciphertext(void **state)
 	sim_propose_add(&s, sim_add_member(&s));
 	sim_propose_add(&s, sim_add_member(&s));
 	c = sim_make_commit(&s, 1, MLS_COMMIT_FORCE_PATH);
-	assert_int_equal(
-		mls_public_message_parse(&s.cx, mls_span(c->message, c->message_len), &m), 0);
+	assert_int_equal(mls_public_message_parse(&s.cx, mls_span(c->message, c->message_len), &m),
+		0);
 	rd_init(&r, m.content.commit.path.nodes.p, m.content.commit.path.nodes.len);
 	for (i = 0; mls_path_node_next(&r, &node); i++)
 		assert_int_equal(node.n_ciphertexts, want[i]);
@@ -290,8 +290,8 @@ static void alone_again(void **state)
 }
 
 /* A member's own proposal, as a message and by value. */
-static void member_proposal(
-	struct sim *s, size_t by, struct mls_span proposal, struct sim_bytes *out)
+static void member_proposal(struct sim *s, size_t by, struct mls_span proposal,
+	struct sim_bytes *out)
 {
 	const struct mls_group *g = s->m[by].group;
 	struct mls_public_message m = { 0 };
@@ -313,8 +313,8 @@ static void member_proposal(
 	rd_init(&r, out->b + 4, w.len - 4);
 	mls_framed_content_read(&r, &m.content);
 	assert_true(rd_done(&r));
-	assert_int_equal(
-		mls_public_message_sign(&m.content, sig, &len, s->m[by].signature, g->context.raw),
+	assert_int_equal(mls_public_message_sign(&m.content, sig, &len, s->m[by].signature,
+				 g->context.raw),
 		0);
 	m.signature = mls_span(sig, len);
 	mls_public_message_membership_tag(tag, &m, g->keys->epoch.membership_key, g->context.raw);
@@ -370,8 +370,8 @@ static void revoke_rebuilds(void **state)
 		assert_int_equal(mls_group_revoke(s.m[i].group, ref), 0);
 		assert_int_equal(mls_group_n_proposals(s.m[i].group), 2);
 		assert_int_equal(mls_group_proposal(s.m[i].group, 1)->view.removed, 2);
-		assert_int_equal(
-			mls_group_revoke(s.m[i].group, mls_span(sim_group_id, 8)), TD_ERR_NOKEY);
+		assert_int_equal(mls_group_revoke(s.m[i].group, mls_span(sim_group_id, 8)),
+			TD_ERR_NOKEY);
 	}
 	sim_commit(&s, 0, 0);
 	assert_non_null(s.m[1].group);

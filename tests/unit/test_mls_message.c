@@ -121,8 +121,8 @@ static size_t collect(struct shape *out)
 	sim_propose_remove(&s, 3);
 	c = sim_make_commit(&s, 0, 0);
 	take(&out[n++], "commit message", read_message, mls_span(c->message, c->message_len));
-	assert_int_equal(
-		mls_public_message_parse(&s.cx, mls_span(c->message, c->message_len), &m), 0);
+	assert_int_equal(mls_public_message_parse(&s.cx, mls_span(c->message, c->message_len), &m),
+		0);
 	take(&out[n++], "commit", read_commit, m.content.body);
 	wr_init(&w, b.b, sizeof(b.b));
 	mls_update_path_write(&w, &m.content.commit.path);
@@ -285,8 +285,8 @@ static void length_of_the_first(void **state)
 	c = sim_make_commit(&s, 0, 0);
 	memcpy(both, c->message, c->message_len);
 	memcpy(both + c->message_len, c->welcome, c->welcome_len);
-	assert_int_equal(
-		mls_public_message_length(mls_span(both, c->message_len + c->welcome_len), &len),
+	assert_int_equal(mls_public_message_length(mls_span(both, c->message_len + c->welcome_len),
+				 &len),
 		0);
 	assert_int_equal(len, c->message_len);
 	assert_int_equal(mls_public_message_length(mls_span(both, c->message_len - 1), &len),
@@ -390,8 +390,8 @@ static void key_package_table(void **state)
 		kp.signature = mls_span(NULL, 0);
 		mls_key_package_write(&w, &kp);
 		tbs = mls_span(bytes, w.len - 1);
-		assert_int_equal(
-			mls_sign_with_label(sig, &len, s.m[0].signature, "KeyPackageTBS", &tbs, 1),
+		assert_int_equal(mls_sign_with_label(sig, &len, s.m[0].signature, "KeyPackageTBS",
+					 &tbs, 1),
 			0);
 		w.len--;
 		mls_wr_vec(&w, mls_span(sig, len));

@@ -120,8 +120,8 @@ static void base_is(const struct mls_group *g, uint64_t user, const char *want)
 	is_hex(out, sizeof(out), want);
 }
 
-static struct mls_group *step(
-	struct mls_ctx *cx, struct mls_group *g, const char *proposals, const char *commit)
+static struct mls_group *step(struct mls_ctx *cx, struct mls_group *g, const char *proposals,
+	const char *commit)
 {
 	struct mls_commit_info info;
 	struct mls_own_commit *own;
@@ -165,8 +165,9 @@ static void session(void **state)
 	hex("0295691e6c597b9fe99a9072c886d316219ffeab883091b0540119bc957dc9ba", keys.signature, 32);
 	hex("c1cf3cda0a44965cbdaa61d7180cde0549787bdb0b2944255c7328b1543eb3ce", keys.init, 32);
 	hex("f3f18490bf6ea39ec840fb2d9376f8adcaf5e1409a86c82f10710f1b87011866", keys.leaf, 32);
-	assert_int_equal(
-		mls_own_package_load(&cx, &own, hex(key_package, bytes, sizeof(bytes)), &keys), 0);
+	assert_int_equal(mls_own_package_load(&cx, &own, hex(key_package, bytes, sizeof(bytes)),
+				 &keys),
+		0);
 	is_hex(own->ref, 32, "fb336dde3868f7b733f8733a246bc1f46c5e7788447fcd8d0f2ee3906e80591a");
 	assert_int_equal(mls_key_package_check(&cx, &own->package), 0);
 

@@ -211,8 +211,8 @@ static void proposal_signatures(void **state)
 
 /* Frames `body`, a Commit, as member `by` would: signature and membership tag are right, the
  * confirmation tag is `tag`. */
-static void frame_commit(
-	struct sim *s, size_t by, struct mls_span body, struct mls_span tag, struct sim_bytes *out)
+static void frame_commit(struct sim *s, size_t by, struct mls_span body, struct mls_span tag,
+	struct sim_bytes *out)
 {
 	const struct mls_group *g = s->m[by].group;
 	struct mls_public_message m = { 0 };
@@ -234,13 +234,13 @@ static void frame_commit(
 	rd_init(&r, out->b + 4, w.len - 4);
 	mls_framed_content_read(&r, &m.content);
 	assert_true(rd_done(&r));
-	assert_int_equal(
-		mls_public_message_sign(&m.content, sig, &len, s->m[by].signature, g->context.raw),
+	assert_int_equal(mls_public_message_sign(&m.content, sig, &len, s->m[by].signature,
+				 g->context.raw),
 		0);
 	m.signature = mls_span(sig, len);
 	m.confirmation_tag = tag;
-	mls_public_message_membership_tag(
-		membership, &m, g->keys->epoch.membership_key, g->context.raw);
+	mls_public_message_membership_tag(membership, &m, g->keys->epoch.membership_key,
+		g->context.raw);
 	mls_wr_vec(&w, m.signature);
 	mls_wr_vec(&w, m.confirmation_tag);
 	mls_wr_vec(&w, mls_span(membership, sizeof(membership)));
@@ -270,8 +270,8 @@ static int process(struct sim *s, size_t who, struct mls_span message)
 
 /* A commit with these proposals (content of the vector) and perhaps a path, its confirmation tag
  * 32 zeros: which is looked at last. */
-static int process_forged(
-	struct sim *s, size_t by, size_t who, struct mls_span proposals, struct mls_span path)
+static int process_forged(struct sim *s, size_t by, size_t who, struct mls_span proposals,
+	struct mls_span path)
 {
 	static const uint8_t zeros[MLS_HASH_LEN];
 	struct sim_bytes message;
@@ -333,16 +333,16 @@ static void commit_proposals(void **state)
 	assert_string_equal(s.cx.why, "commit: has to have a path");
 	assert_int_equal(process_forged(&s, 1, 0, mls_span(remove, 7), no_path), TD_ERR_MALFORMED);
 	assert_string_equal(s.cx.why, "commit: has to have a path");
-	assert_int_equal(
-		process_forged(&s, 1, 0, mls_span(remove_committer, 7), no_path), TD_ERR_STATE);
+	assert_int_equal(process_forged(&s, 1, 0, mls_span(remove_committer, 7), no_path),
+		TD_ERR_STATE);
 	assert_string_equal(s.cx.why, "commit: removes its own sender");
-	assert_int_equal(
-		process_forged(&s, 1, 0, mls_span(remove_twice, 14), no_path), TD_ERR_MALFORMED);
+	assert_int_equal(process_forged(&s, 1, 0, mls_span(remove_twice, 14), no_path),
+		TD_ERR_MALFORMED);
 	assert_string_equal(s.cx.why, "commit: removes no member, or one twice");
-	assert_int_equal(
-		process_forged(&s, 1, 0, mls_span(remove_blank, 7), no_path), TD_ERR_MALFORMED);
-	assert_int_equal(
-		process_forged(&s, 1, 0, mls_span(psk, sizeof(psk)), no_path), TD_ERR_UNSUPPORTED);
+	assert_int_equal(process_forged(&s, 1, 0, mls_span(remove_blank, 7), no_path),
+		TD_ERR_MALFORMED);
+	assert_int_equal(process_forged(&s, 1, 0, mls_span(psk, sizeof(psk)), no_path),
+		TD_ERR_UNSUPPORTED);
 	assert_string_equal(s.cx.why, "proposal type refused: PreSharedKey");
 	sim_agree(&s);
 	sim_commit(&s, 3, 0);
@@ -488,8 +488,8 @@ static void commit_of_an_impostor(void **state)
 	sim_propose_add(&s, sim_add_member(&s));
 	memcpy(own, s.m[1].signature, sizeof(own));
 	memcpy(s.m[1].signature, s.m[2].signature, sizeof(own));
-	assert_int_equal(
-		process_forged(&s, 1, 0, refs(&s, 1, list, 1), mls_span(NULL, 0)), TD_ERR_AUTH);
+	assert_int_equal(process_forged(&s, 1, 0, refs(&s, 1, list, 1), mls_span(NULL, 0)),
+		TD_ERR_AUTH);
 	assert_string_equal(s.cx.why, "commit: signature does not verify");
 	memcpy(s.m[1].signature, own, sizeof(own));
 	sim_free(&s);
@@ -510,8 +510,8 @@ static int process_resigned(struct sim *s, size_t by, size_t who, struct sim_byt
 	return process(s, who, sim_span(&again));
 }
 
-static void flip_all(
-	struct sim *s, struct sim_bytes *b, struct mls_span where, int want, const char *why)
+static void flip_all(struct sim *s, struct sim_bytes *b, struct mls_span where, int want,
+	const char *why)
 {
 	size_t i;
 
@@ -607,8 +607,8 @@ static void other_parent(struct sim *s, struct mls_group *next, struct mls_own_p
 	uint8_t pub[MLS_PUB_LEN];
 
 	assert_int_equal(mls_hpke_generate(&s->cx, priv, pub), 0);
-	assert_int_equal(
-		mls_tree_set_parent(&next->tree, path->path.node[0], mls_span(pub, sizeof(pub))),
+	assert_int_equal(mls_tree_set_parent(&next->tree, path->path.node[0],
+				 mls_span(pub, sizeof(pub))),
 		0);
 }
 
@@ -651,11 +651,11 @@ static void commit_path_spoiled(void **state)
 		c.epoch++;
 		assert_int_equal(mls_group_set_context(next, &c), 0);
 		wr_init(&w, bytes, sizeof(bytes));
-		assert_int_equal(
-			mls_path_write(&s.cx, &w, &next->tree, 1, NULL, next->context.raw, path),
+		assert_int_equal(mls_path_write(&s.cx, &w, &next->tree, 1, NULL, next->context.raw,
+					 path),
 			0);
-		assert_int_equal(
-			process_forged(&s, 1, 0, mls_span(NULL, 0), mls_span(bytes, w.len)),
+		assert_int_equal(process_forged(&s, 1, 0, mls_span(NULL, 0),
+					 mls_span(bytes, w.len)),
 			rows[i].want);
 		assert_string_equal(s.cx.why, rows[i].why);
 		mls_group_free(next);
@@ -793,10 +793,10 @@ static int join_made(struct sim *s, size_t who, struct mls_span psks, struct mls
 	assert_int_equal(mls_aead_seal(sealed, key, nonce, info), 0);
 	wr_init(&p, plain, sizeof(plain));
 	mls_group_secrets_write(&p, &secrets);
-	assert_int_equal(
-		mls_encrypt_with_label(&s->cx, kem_output, sealed_secrets, own->package.init_key,
-			"Welcome", mls_span(sealed, info.len + MLS_AEAD_TAG_LEN),
-			mls_span(plain, p.len)),
+	assert_int_equal(mls_encrypt_with_label(&s->cx, kem_output, sealed_secrets,
+				 own->package.init_key, "Welcome",
+				 mls_span(sealed, info.len + MLS_AEAD_TAG_LEN),
+				 mls_span(plain, p.len)),
 		0);
 	wr_init(&w, welcome.b, sizeof(welcome.b));
 	wr_u16(&w, MLS_SUITE);
@@ -830,8 +830,8 @@ static void welcome_of_another_kind(void **state)
 	assert_int_equal(join_made(&s, late, mls_span(NULL, 0), mls_span(bytes, w.len), &e),
 		TD_ERR_UNSUPPORTED);
 	assert_string_equal(s.cx.why, "welcome: without a ratchet tree");
-	assert_int_equal(
-		join_made(&s, late, mls_span(psk, sizeof(psk)), mls_span(bytes, w.len), &e),
+	assert_int_equal(join_made(&s, late, mls_span(psk, sizeof(psk)), mls_span(bytes, w.len),
+				 &e),
 		TD_ERR_UNSUPPORTED);
 	assert_string_equal(s.cx.why, "welcome refused: pre-shared keys");
 	info.context.suite = 1;

@@ -223,11 +223,11 @@ static void reading(void **state)
 			assert_int_equal(e, TD_ERR_MALFORMED);
 	}
 	bytes[w.len] = 0; /* one blank node more */
-	assert_int_equal(
-		mls_tree_read(&back, mls_span(content.p, content.len + 1)), TD_ERR_MALFORMED);
+	assert_int_equal(mls_tree_read(&back, mls_span(content.p, content.len + 1)),
+		TD_ERR_MALFORMED);
 	bytes[w.len] = 2;
-	assert_int_equal(
-		mls_tree_read(&back, mls_span(content.p, content.len + 1)), TD_ERR_MALFORMED);
+	assert_int_equal(mls_tree_read(&back, mls_span(content.p, content.len + 1)),
+		TD_ERR_MALFORMED);
 	mls_tree_free(&t);
 	sim_free(&s);
 }

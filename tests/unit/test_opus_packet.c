@@ -66,8 +66,8 @@ static void refuses_what_is_no_packet(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		assert_int_equal(
-			opus_packet_samples(cases[i].bytes, cases[i].len), TD_ERR_MALFORMED);
+		assert_int_equal(opus_packet_samples(cases[i].bytes, cases[i].len),
+			TD_ERR_MALFORMED);
 		assert_false(opus_packet_has_fec(cases[i].bytes, cases[i].len));
 	}
 	assert_int_equal(opus_packet_samples(huge, sizeof(huge)), TD_ERR_MALFORMED);
@@ -196,8 +196,8 @@ static void finds_fec_where_libopus_finds_it(void **state)
 			}
 			assert_int_equal(opus_decode(dec, packet, len, pcm, n, 0), n);
 		}
-		print_message(
-			"%d channels, %d samples: %d with, %d without\n", ch, n, with, without);
+		print_message("%d channels, %d samples: %d with, %d without\n", ch, n, with,
+			without);
 		assert_true(with > 20 && without > 20);
 		free(copy);
 		opus_encoder_destroy(enc);

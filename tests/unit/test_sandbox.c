@@ -339,13 +339,14 @@ static void the_program_serves_and_leaves(void **state)
 		key.mode = 2 - i / 100; /* XChaCha20, AES, none */
 		packet.arrival_ns = 1000000000ull * 3600 + i * 20000000ull;
 		if (i % 100 == 0)
-			assert_int_equal(
-				ipc_queue_put(&q, IPC_KEY, 1, &key, sizeof(key), NULL, 0), 0);
+			assert_int_equal(ipc_queue_put(&q, IPC_KEY, 1, &key, sizeof(key), NULL, 0),
+				0);
 		assert_int_equal(ipc_queue_put(&q, IPC_PACKET, 1, &packet, sizeof(packet), rtp,
 					 i < 200 ? sizeof(rtp) : 15),
 			0);
-		assert_int_equal(
-			ipc_queue_put(&q, IPC_PACKET, 99, &packet, sizeof(packet), rtp, 15), 0);
+		assert_int_equal(ipc_queue_put(&q, IPC_PACKET, 99, &packet, sizeof(packet), rtp,
+					 15),
+			0);
 	}
 	assert_int_equal(ipc_queue_put(&q, IPC_CONTROL, 1, &control, sizeof(control), NULL, 0), 0);
 	assert_int_equal(ipc_queue_write(&q, c.request), 0);
@@ -391,9 +392,9 @@ static void put_sealed(struct ipc_queue *q, unsigned i, unsigned seq, uint64_t a
  * nothing of it asks the kernel for more than it gives. */
 static void the_program_decrypts(void **state)
 {
-	const struct ipc_conn_open open = {
-		.want = IPC_WANT_PCM, .channels = 1, .hold_ns = 2000000000
-	};
+	const struct ipc_conn_open open = { .want = IPC_WANT_PCM,
+		.channels = 1,
+		.hold_ns = 2000000000 };
 	const struct ipc_dave_passthrough closed = { 0 };
 	const struct rlimit unlocked = { 0, 0 };
 	struct ipc_key key = { .mode = 0 };
@@ -415,8 +416,9 @@ static void the_program_decrypts(void **state)
 	put_hello(&q);
 	assert_int_equal(ipc_queue_put(&q, IPC_CONN_OPEN, 1, &open, sizeof(open), NULL, 0), 0);
 	assert_int_equal(ipc_queue_put(&q, IPC_KEY, 1, &key, sizeof(key), NULL, 0), 0);
-	assert_int_equal(
-		ipc_queue_put(&q, IPC_DAVE_PASSTHROUGH, 1, &closed, sizeof(closed), NULL, 0), 0);
+	assert_int_equal(ipc_queue_put(&q, IPC_DAVE_PASSTHROUGH, 1, &closed, sizeof(closed), NULL,
+				 0),
+		0);
 	for (i = 0; i < DAVE_SENDERS; i++) {
 		senders[i].user_id = 1 + i;
 		memset(senders[i].secret, (int)i, sizeof(senders[i].secret));

@@ -88,8 +88,8 @@ static void bad_specs_get_one_clear_line(void **state)
 		struct sink_spec *spec = NULL;
 		char err[256] = "";
 
-		assert_int_equal(
-			sink_spec_parse(&spec, cases[i].text, err, sizeof(err)), TD_ERR_USAGE);
+		assert_int_equal(sink_spec_parse(&spec, cases[i].text, err, sizeof(err)),
+			TD_ERR_USAGE);
 		assert_string_equal(err, cases[i].err);
 		assert_null(spec);
 	}
@@ -133,8 +133,8 @@ static void choices_are_whole_words(void **state)
 		struct sink_spec *spec = NULL;
 		char err[256];
 
-		assert_int_equal(
-			spec_parse(&spec, table, cases[i].text, err, sizeof(err)), cases[i].want);
+		assert_int_equal(spec_parse(&spec, table, cases[i].text, err, sizeof(err)),
+			cases[i].want);
 		sink_spec_free(spec);
 	}
 }

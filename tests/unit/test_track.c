@@ -164,8 +164,8 @@ static void frame_at(uint64_t user_id, uint32_t ssrc, int64_t ms, uint32_t rtp_t
 	assert_int_equal(track_set_frame(set, &f), 0);
 }
 
-static void frame_kind(
-	uint64_t user_id, uint32_t ssrc, int64_t ms, bool spurt, int16_t value, uint8_t kind)
+static void frame_kind(uint64_t user_id, uint32_t ssrc, int64_t ms, bool spurt, int16_t value,
+	uint8_t kind)
 {
 	frame_at(user_id, ssrc, ms, (uint32_t)(ms * 48 + ssrc * 1000), spurt, value, kind);
 }

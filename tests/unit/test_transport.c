@@ -81,17 +81,17 @@ static void opens_and_seals_every_vector(void **state)
 
 		print_message("%s\n", v->name);
 		vector_load(&b, v);
-		assert_int_equal(
-			transport_open(b.t, out, &len, b.packet, b.packet_len, v->aad_len), TD_OK);
+		assert_int_equal(transport_open(b.t, out, &len, b.packet, b.packet_len, v->aad_len),
+			TD_OK);
 		assert_int_equal(len, b.plain_len);
 		assert_memory_equal(out, b.plain, len);
-		len = transport_seal(
-			b.t, out, b.packet, v->aad_len, b.plain, b.plain_len, v->nonce);
+		len = transport_seal(b.t, out, b.packet, v->aad_len, b.plain, b.plain_len,
+			v->nonce);
 		assert_int_equal(len, b.packet_len);
 		assert_memory_equal(out, b.packet, len);
 		/* The kept context carries nothing over from packet to packet. */
-		assert_int_equal(
-			transport_open(b.t, out, &len, b.packet, b.packet_len, v->aad_len), TD_OK);
+		assert_int_equal(transport_open(b.t, out, &len, b.packet, b.packet_len, v->aad_len),
+			TD_OK);
 		assert_memory_equal(out, b.plain, len);
 		transport_free(b.t);
 	}
@@ -114,8 +114,8 @@ static void refuses_every_changed_bit(void **state)
 
 			b.packet[bit / 8] ^= (uint8_t)(1u << bit % 8);
 			memset(out, 0, sizeof(out));
-			assert_int_equal(
-				transport_open(b.t, out, &len, b.packet, b.packet_len, v->aad_len),
+			assert_int_equal(transport_open(b.t, out, &len, b.packet, b.packet_len,
+						 v->aad_len),
 				TD_ERR_AUTH);
 			assert_int_equal(len, 12345);
 			assert_memory_equal(out, zeros, sizeof(out));
@@ -199,11 +199,11 @@ static void names_are_those_of_the_gateway(void **state)
 
 	(void)state;
 	assert_string_equal(transport_mode_name(TRANSPORT_AES256_GCM), "aead_aes256_gcm_rtpsize");
-	assert_string_equal(
-		transport_mode_name(TRANSPORT_XCHACHA20), "aead_xchacha20_poly1305_rtpsize");
+	assert_string_equal(transport_mode_name(TRANSPORT_XCHACHA20),
+		"aead_xchacha20_poly1305_rtpsize");
 	for (i = 0; i < TRANSPORT_MODES; i++) {
-		assert_int_equal(
-			transport_mode_parse(&mode, transport_mode_name((enum transport_mode)i)),
+		assert_int_equal(transport_mode_parse(&mode,
+					 transport_mode_name((enum transport_mode)i)),
 			TD_OK);
 		assert_int_equal(mode, i);
 	}

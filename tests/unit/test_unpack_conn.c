@@ -249,9 +249,9 @@ static void rtcp_is_passed_on(void **state)
 
 static void rtcp_nobody_wants_is_counted_alone(void **state)
 {
-	const struct ipc_conn_open o = {
-		.reorder_ns = WINDOW, .want = IPC_WANT_PCM, .channels = 1
-	};
+	const struct ipc_conn_open o = { .reorder_ns = WINDOW,
+		.want = IPC_WANT_PCM,
+		.channels = 1 };
 	static const uint8_t rr[] = { 0x80, 0xc9, 0, 1, 0, 0, 0, 1, 0x80, 0xc9, 0, 1, 0, 0, 0, 1 };
 	struct unpack u;
 
@@ -565,8 +565,8 @@ static void values_that_cannot_be_end_the_worker(void **state)
 		unpack_hello(&u);
 		unpack_put(&u, IPC_CONN_OPEN, cases[i].conn, &cases[i].open, sizeof(cases[i].open),
 			NULL, 0);
-		unpack_put(
-			&u, IPC_KEY, cases[i].conn, &cases[i].key, sizeof(cases[i].key), NULL, 0);
+		unpack_put(&u, IPC_KEY, cases[i].conn, &cases[i].key, sizeof(cases[i].key), NULL,
+			0);
 		unpack_datagram(&u, cases[i].conn, cases[i].arrival_ns, silence, 3);
 		unpack_tick(&u, cases[i].tick_ns);
 		unpack_run(&u);
@@ -759,8 +759,8 @@ static void time_that_falls_counts_as_now(void **state)
 	(void)state;
 	unpack_begin(&u, WINDOW, 1);
 	for (k = 0; k < 50; k++)
-		unpack_rtp(
-			&u, CONN, AT(100 - k), SSRC_A, (uint16_t)k, (uint32_t)k * STEP, silence, 3);
+		unpack_rtp(&u, CONN, AT(100 - k), SSRC_A, (uint16_t)k, (uint32_t)k * STEP, silence,
+			3);
 	unpack_tick(&u, 0);
 	unpack_end(&u);
 	assert_int_equal(u.frames, 50);
@@ -792,8 +792,8 @@ static void one_byte_at_a_time(void **state)
 		assert_int_equal(u[s].frames, u[0].frames);
 		assert_int_equal(u[s].frames, 30);
 		for (i = 0; i < u[s].frames; i++)
-			assert_memory_equal(
-				u[s].frame[i].pcm, u[0].frame[i].pcm, 4u * u[0].frame[i].f.samples);
+			assert_memory_equal(u[s].frame[i].pcm, u[0].frame[i].pcm,
+				4u * u[0].frame[i].f.samples);
 		assert_memory_equal(u[s].sum, u[0].sum, sizeof(u[s].sum));
 	}
 	for (s = 0; s < 3; s++)

@@ -62,8 +62,8 @@ static void put_epoch(struct unpack *u, uint64_t at_ns, uint8_t epoch, const uin
 }
 #define EPOCH(u, at, epoch, ...) put_epoch((u), (at), (epoch), (const uint64_t[]){ __VA_ARGS__, 0 })
 
-static size_t seal(
-	uint8_t *sealed, uint64_t user, uint8_t epoch, uint32_t nonce, const void *data, size_t len)
+static size_t seal(uint8_t *sealed, uint64_t user, uint8_t epoch, uint32_t nonce, const void *data,
+	size_t len)
 {
 	uint8_t secret[16], key[16];
 	struct dave_frame_key *k;
@@ -451,8 +451,8 @@ static void hostile_frames_cost_themselves(void **state)
 	}
 	unpack_end(&u);
 	assert_int_equal(u.sum[COUNTER_DAVE_OPENED], (len * 8 + 19) / 20);
-	assert_int_equal(
-		u.sum[COUNTER_DAVE_REPLAY] + u.sum[COUNTER_DAVE_AUTH] + u.sum[COUNTER_DAVE_REFUSED],
+	assert_int_equal(u.sum[COUNTER_DAVE_REPLAY] + u.sum[COUNTER_DAVE_AUTH] +
+			u.sum[COUNTER_DAVE_REFUSED],
 		len * 8);
 	expect_voice(&u, 0, 0, ((int)len * 8 + 19) / 20);
 	unpack_free(&u);

@@ -101,15 +101,15 @@ static void run_rows(const struct row *rows, size_t n, uint64_t window)
 
 		assert_int_equal(v, rows[i].want);
 		if (v == REORDER_FITS && reorder_pass(&r, &p, rows[i].at)) {
-			assert_int_equal(
-				(uint16_t)p.seq % 16, strtol((char[]){ *pop++, 0 }, NULL, 16));
+			assert_int_equal((uint16_t)p.seq % 16,
+				strtol((char[]){ *pop++, 0 }, NULL, 16));
 		} else if (v == REORDER_FITS) {
 			assert_int_equal(reorder_put(&r, &p), TD_OK);
 		}
 		while ((out = reorder_pop(&r, rows[i].at, &lost)) != NULL) {
 			assert_true(*pop != '\0');
-			assert_int_equal(
-				(uint16_t)out->seq % 16, strtol((char[]){ *pop++, 0 }, NULL, 16));
+			assert_int_equal((uint16_t)out->seq % 16,
+				strtol((char[]){ *pop++, 0 }, NULL, 16));
 			if (first_lost == 0)
 				first_lost = lost;
 			free(out);
@@ -224,8 +224,8 @@ static void a_used_decoder_is_as_new(void **state)
 
 		for (k = 0; k < 5; k++) {
 			assert_int_equal(opus_decode(plain, packet, len, again, 960, 0), 960);
-			assert_int_equal(
-				decoder_decode(used, pcm, 960, packet, (size_t)len), TD_OK);
+			assert_int_equal(decoder_decode(used, pcm, 960, packet, (size_t)len),
+				TD_OK);
 			assert_memory_equal(pcm, again, sizeof(pcm));
 		}
 		opus_decoder_destroy(plain);

@@ -357,8 +357,8 @@ static void losses_are_recovered_concealed_and_counted(void **state)
 			assert_int_equal(f->rtp_ts, gap_ts + j * STEP);
 			assert_int_equal(f->seq, (uint16_t)(65500 + at + (int)j));
 			assert_int_equal(f->arrival_ns, AT(at + lost));
-			assert_in_range(
-				(uint64_t)f->sent_ns, AT(at + (int)j) - 1, AT(at + (int)j) + 1);
+			assert_in_range((uint64_t)f->sent_ns, AT(at + (int)j) - 1,
+				AT(at + (int)j) + 1);
 			plain_expect_lost(&p, &u.frame[g], NULL, 0, (int)j * STEP);
 		}
 		if (fec) {
@@ -368,8 +368,8 @@ static void losses_are_recovered_concealed_and_counted(void **state)
 			assert_int_equal(f->rtp_ts, gap_ts + (uint32_t)(lost - 1) * STEP);
 			assert_int_equal(f->seq, (uint16_t)(65500 + at + lost - 1));
 			assert_int_equal(f->flags, lost > 16 ? IPC_FRAME_SPURT : 0);
-			plain_expect_lost(
-				&p, &u.frame[g++], v.packet[at + lost], v.len[at + lost], 0);
+			plain_expect_lost(&p, &u.frame[g++], v.packet[at + lost], v.len[at + lost],
+				0);
 		}
 		for (k = at + lost; k < 100; k++, g++) {
 			bool first = k == at + lost && lost > 16 && fec == 0;
@@ -529,8 +529,8 @@ static void a_pause_is_not_a_loss(void **state)
 			uint64_t at = AT(k) + (k >= 20 ? pause : 0);
 
 			assert_int_equal(f->kind, IPC_FRAME_DECODED);
-			assert_int_equal(
-				f->flags, k == 0 || (k == 20 && spurt) ? IPC_FRAME_SPURT : 0);
+			assert_int_equal(f->flags,
+				k == 0 || (k == 20 && spurt) ? IPC_FRAME_SPURT : 0);
 			assert_in_range((uint64_t)f->sent_ns, at - 2, at + 2);
 			plain_expect(&p, &u.frame[k], v.packet[k], v.len[k]);
 		}
@@ -619,8 +619,8 @@ static void an_outage_of_thousands(void **state)
 		assert_int_equal(count_of(&u, COUNTER_RESTARTED), 0);
 		assert_int_equal(count_of(&u, COUNTER_TIME_JUMPS), 0);
 		assert_int_equal(u.frames, 45);
-		assert_in_range(
-			(uint64_t)u.frame[25].f.sent_ns, AT(20 + lost) - 1, AT(20 + lost) + 1);
+		assert_in_range((uint64_t)u.frame[25].f.sent_ns, AT(20 + lost) - 1,
+			AT(20 + lost) + 1);
 		unpack_free(&u);
 		voice_free(&v);
 	}
@@ -639,8 +639,8 @@ static void a_new_numbering_restarts_the_stream(void **state)
 	unpack_begin(&u, WINDOW, 1);
 	for (k = 0; k < 40; k++) {
 		if (k == 10) /* a stray */
-			unpack_rtp(
-				&u, CONN, AT(k), SSRC_A, 40000, 1, v.packet[0], (size_t)v.len[0]);
+			unpack_rtp(&u, CONN, AT(k), SSRC_A, 40000, 1, v.packet[0],
+				(size_t)v.len[0]);
 		voice_send(&u, &v, k, AT(k), k < 20 ? 100 : 30000, 77);
 	}
 	/* Alone at the end: never confirmed. */
@@ -778,8 +778,8 @@ static void padding_is_neither_sound_nor_loss(void **state)
 		unpack_rtp(&u, CONN, at, SSRC_A, seq++, 7 + (uint32_t)k * STEP, v.packet[k],
 			(size_t)v.len[k]);
 		for (i = 0; k == 20 && i < 50; i++)
-			unpack_rtp(
-				&u, CONN, at + MS, SSRC_A, seq++, 7 + (uint32_t)k * STEP, NULL, 0);
+			unpack_rtp(&u, CONN, at + MS, SSRC_A, seq++, 7 + (uint32_t)k * STEP, NULL,
+				0);
 	}
 	unpack_end(&u);
 	assert_int_equal(count_of(&u, COUNTER_PADDING), 101);
@@ -968,8 +968,8 @@ static void a_run_of_silence_ends_a_spurt(void **state)
 		unpack_begin(&u, WINDOW, 2);
 		for (k = 0; k < 40; k++) {
 			if (k < 20 || k >= 25)
-				voice_send(
-					&u, &v, k, AT(k), 5, 77 + (k >= 25 ? cases[i].ts_off : 0));
+				voice_send(&u, &v, k, AT(k), 5,
+					77 + (k >= 25 ? cases[i].ts_off : 0));
 			else
 				unpack_rtp(&u, CONN, AT(k), SSRC_A, (uint16_t)(5 + k),
 					77 + (uint32_t)k * STEP, silence, sizeof(silence));
@@ -1253,8 +1253,8 @@ static void same_stream(const struct unpack *a, const struct unpack *b, uint32_t
 		if (i == a->frames || j == b->frames)
 			break;
 		assert_memory_equal(&a->frame[i].f, &b->frame[j].f, sizeof(a->frame[i].f));
-		assert_memory_equal(
-			a->frame[i].pcm, b->frame[j].pcm, (size_t)a->frame[i].f.samples * 2);
+		assert_memory_equal(a->frame[i].pcm, b->frame[j].pcm,
+			(size_t)a->frame[i].f.samples * 2);
 		i++;
 		j++;
 	}

@@ -307,8 +307,8 @@ static void input(struct rig *t, const char *in)
 		input_close(t, arg, true);
 	} else if (is(&arg, in, "found")) {
 		assert_int_equal(sscanf(arg, "%63s", word), 1);
-		vgw_discovered(
-			t->g, word, (uint16_t)strtoul(strchr(arg, ' ') + 1, NULL, 10), t->now_ns);
+		vgw_discovered(t->g, word, (uint16_t)strtoul(strchr(arg, ' ') + 1, NULL, 10),
+			t->now_ns);
 	} else if (is(&arg, in, "notfound")) {
 		vgw_discovery_failed(t->g, t->now_ns);
 	} else if (is(&arg, in, "info")) {
@@ -1024,8 +1024,8 @@ static void test_bad_description(void **state)
 		rig_up(&t, "a");
 		run(&t, to_identified);
 		run(&t,
-			(const struct step[]){
-				identified_to_live[0], identified_to_live[1], { NULL, NULL } });
+			(const struct step[]){ identified_to_live[0], identified_to_live[1],
+				{ NULL, NULL } });
 		step(&t, bad[i], "warning: malformed*");
 		/* Still waiting, and a good one is taken. */
 		step(&t, DESCRIPTION, LIVE);
@@ -1731,8 +1731,8 @@ static void test_dave_answers_first(void **state)
 	rig_up(&t, "a");
 	run(&t, to_identified);
 	run(&t,
-		(const struct step[]){
-			identified_to_live[0], identified_to_live[1], { NULL, NULL } });
+		(const struct step[]){ identified_to_live[0], identified_to_live[1],
+			{ NULL, NULL } });
 	vgw_text(t.g, description, strlen(description), t.now_ns);
 	assert_int_equal(vgw_next(t.g, &a), 1);
 	assert_int_equal(a.type, VGW_DAVE_VERSION);

@@ -212,8 +212,8 @@ static inline void unpack_hello(struct unpack *u)
 	unpack_put(u, IPC_HELLO, 0, &h, sizeof(h), NULL, 0);
 }
 
-static inline void unpack_open(
-	struct unpack *u, uint64_t conn, uint64_t reorder_ns, uint64_t hold_ns, uint32_t channels)
+static inline void unpack_open(struct unpack *u, uint64_t conn, uint64_t reorder_ns,
+	uint64_t hold_ns, uint32_t channels)
 {
 	const struct ipc_conn_open o = { .reorder_ns = reorder_ns,
 		.hold_ns = hold_ns,
@@ -223,8 +223,8 @@ static inline void unpack_open(
 	unpack_put(u, IPC_CONN_OPEN, conn, &o, sizeof(o), NULL, 0);
 }
 
-static inline void unpack_key(
-	struct unpack *u, uint64_t conn, enum transport_mode mode, uint8_t seed, uint32_t own_ssrc)
+static inline void unpack_key(struct unpack *u, uint64_t conn, enum transport_mode mode,
+	uint8_t seed, uint32_t own_ssrc)
 {
 	struct ipc_key k = { .mode = mode, .own_ssrc = own_ssrc };
 
@@ -278,8 +278,8 @@ static inline void unpack_control(struct unpack *u, uint64_t conn, uint64_t seri
 	unpack_put(u, IPC_CONTROL, conn, &c, sizeof(c), NULL, 0);
 }
 
-static inline void unpack_datagram(
-	struct unpack *u, uint64_t conn, uint64_t arrival_ns, const void *data, size_t len)
+static inline void unpack_datagram(struct unpack *u, uint64_t conn, uint64_t arrival_ns,
+	const void *data, size_t len)
 {
 	const struct ipc_packet p = { arrival_ns };
 
@@ -323,8 +323,8 @@ static inline void check_accounts(const uint64_t *n)
 			n[COUNTER_UNDECODABLE] + n[COUNTER_RESTARTED] + n[COUNTER_HELD_DROPPED] +
 			n[COUNTER_DAVE_NO_KEY] + n[COUNTER_DAVE_AUTH] + n[COUNTER_DAVE_REPLAY] +
 			n[COUNTER_DAVE_REFUSED]);
-	assert_int_equal(
-		n[COUNTER_LOST], n[COUNTER_FEC] + n[COUNTER_CONCEALED] + n[COUNTER_SKIPPED]);
+	assert_int_equal(n[COUNTER_LOST],
+		n[COUNTER_FEC] + n[COUNTER_CONCEALED] + n[COUNTER_SKIPPED]);
 	assert_true(n[COUNTER_SILENCE] <= n[COUNTER_DECODED]);
 }
 
@@ -430,8 +430,8 @@ static inline void plain_free(struct plain *p)
 }
 
 /* The frame is what libopus gives for the packet now. */
-static inline void plain_expect(
-	struct plain *p, const struct got_frame *g, const void *packet, int len)
+static inline void plain_expect(struct plain *p, const struct got_frame *g, const void *packet,
+	int len)
 {
 	int n = opus_decode(p->dec, packet, len, p->pcm, 5760, 0);
 
@@ -441,8 +441,8 @@ static inline void plain_expect(
 }
 
 /* The frame is what libopus makes up (next NULL) or recovers, faded from `at` samples of a gap. */
-static inline void plain_expect_lost(
-	struct plain *p, const struct got_frame *g, const void *next, int len, int at)
+static inline void plain_expect_lost(struct plain *p, const struct got_frame *g, const void *next,
+	int len, int at)
 {
 	int n = g->f.samples, i;
 

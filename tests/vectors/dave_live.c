@@ -217,8 +217,8 @@ void live_use_local_group(struct live *l, const json_t *o)
 }
 
 /* The proposals a commit names, found in the group's store. */
-static bool find_proposals(
-	const struct mls_group *g, const struct mls_commit_view *commit, struct mls_change *c)
+static bool find_proposals(const struct mls_group *g, const struct mls_commit_view *commit,
+	struct mls_change *c)
 {
 	struct mls_proposal_or_ref p;
 	struct rd rd;
@@ -266,8 +266,8 @@ static int use_path(struct run *v, struct mls_ctx *cx, struct mls_group *next,
 }
 
 /* The group a recorded commit of ours leads to. */
-static int own_next(
-	struct live *l, struct mls_span message, const json_t *o, struct mls_group **ret)
+static int own_next(struct live *l, struct mls_span message, const json_t *o,
+	struct mls_group **ret)
 {
 	const struct mls_group *g = live_group(l);
 	struct mls_ctx *cx = &l->d->group.cx;

@@ -30,8 +30,8 @@ void run_senders_free(struct run_senders *s)
 }
 
 /* The sender's ratchet in this epoch, begun with its base when it is met first. */
-static struct dave_ratchet *find_ratchet(
-	struct run_senders *s, uint64_t user_id, const uint8_t *base, uint64_t now_ns)
+static struct dave_ratchet *find_ratchet(struct run_senders *s, uint64_t user_id,
+	const uint8_t *base, uint64_t now_ns)
 {
 	struct run_ratchet *r;
 	size_t i;

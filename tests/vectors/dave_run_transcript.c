@@ -170,8 +170,8 @@ static void compare_roster(struct replay *p, const struct mls_group *g, const js
 
 		WANT(p->v, leaf != NULL && dave_user_of(leaf) == run_id(p->v, one, "user_id"));
 		WANT(p->v,
-			mls_span_equal(
-				leaf->signature_key, run_hex(p->v, one, "signature_public")));
+			mls_span_equal(leaf->signature_key,
+				run_hex(p->v, one, "signature_public")));
 	}
 }
 
@@ -203,8 +203,8 @@ static void compare_senders(struct replay *p, const json_t *senders)
 		}
 		WANT(p->v, s != NULL);
 		WANT(p->v, run_same(s->secret, DAVE_SECRET_LEN, run_hex(p->v, one, "base_secret")));
-		mls_derive_tree_secret(
-			key, sizeof(key), mls_span(s->secret, DAVE_SECRET_LEN), "key", 0);
+		mls_derive_tree_secret(key, sizeof(key), mls_span(s->secret, DAVE_SECRET_LEN),
+			"key", 0);
 		WANT(p->v, run_same(key, sizeof(key), run_hex(p->v, one, "key_generation_0")));
 	}
 	WANT(p->v, p->live.n_senders + ours == json_array_size(senders));
@@ -245,8 +245,8 @@ static void step_state(struct replay *p, const json_t *s)
 	WANT(v, mls_span_equal(g->context.raw, run_hex(v, s, "group_context")));
 	WANT(v, mls_span_equal(g->context.tree_hash, run_hex(v, s, "tree_hash")));
 	WANT(v,
-		mls_span_equal(
-			g->context.confirmed_hash, run_hex(v, s, "confirmed_transcript_hash")));
+		mls_span_equal(g->context.confirmed_hash,
+			run_hex(v, s, "confirmed_transcript_hash")));
 	WANT(v, run_same(g->interim_hash, MLS_HASH_LEN, run_hex(v, s, "interim_transcript_hash")));
 	if (json_object_get(s, "ratchet_tree") != NULL)
 		compare_tree(p, g, s);
@@ -312,8 +312,8 @@ static void run_view(struct run *v, const json_t *root, const json_t *view)
 	size_t i;
 
 	if (!run_want(v,
-		    live_open(
-			    &p.live, v, run_id(v, root, "channel_id"), run_id(v, view, "user_id")),
+		    live_open(&p.live, v, run_id(v, root, "channel_id"),
+			    run_id(v, view, "user_id")),
 		    "a session", __FILE__, __LINE__))
 		return;
 	json_array_foreach(run_array(v, view, "steps"), i, s)

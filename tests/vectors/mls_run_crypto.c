@@ -124,12 +124,12 @@ static void basics_encrypt(struct run *v)
 	WANT(v, mls_p256_public(own, priv) == 0 && run_same(own, sizeof(own), pub));
 	WANT(v, ciphertext.len == plaintext.len + MLS_AEAD_TAG_LEN);
 	WANT(v,
-		mls_decrypt_with_label(
-			plain, priv, label, context, run_hex(v, o, "kem_output"), ciphertext) == 0);
+		mls_decrypt_with_label(plain, priv, label, context, run_hex(v, o, "kem_output"),
+			ciphertext) == 0);
 	WANT(v, run_same(plain, plaintext.len, plaintext));
 	WANT(v,
-		mls_encrypt_with_label(
-			&v->cx, kem_output, sealed, pub, label, context, plaintext) == 0);
+		mls_encrypt_with_label(&v->cx, kem_output, sealed, pub, label, context,
+			plaintext) == 0);
 	memset(plain, 0, plaintext.len);
 	WANT(v,
 		mls_decrypt_with_label(plain, priv, label, context,
@@ -216,8 +216,8 @@ static bool epoch_unused(struct run *v, const json_t *o, const struct mls_epoch 
 		mls_derive_secret(out, e->epoch, rows[i][1]);
 		WANT_OR_FALSE(v, run_same(out, sizeof(out), run_hex(v, o, rows[i][0])));
 	}
-	WANT_OR_FALSE(
-		v, mls_hpke_derive_key_pair(priv, pub, run_hex(v, o, "external_secret")) == 0);
+	WANT_OR_FALSE(v,
+		mls_hpke_derive_key_pair(priv, pub, run_hex(v, o, "external_secret")) == 0);
 	WANT_OR_FALSE(v, run_same(pub, sizeof(pub), run_hex(v, o, "external_pub")));
 	return true;
 }

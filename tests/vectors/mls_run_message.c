@@ -52,8 +52,8 @@ static bool protect(struct run *v, const struct mls_public_message *old, struct 
 	WANT_OR_FALSE(v, mls_public_message_parse(&v->cx, mls_span(out, w.len), &m) == 0);
 	WANT_OR_FALSE(v, mls_span_equal(m.content.raw, old->content.raw));
 	WANT_OR_FALSE(v, mls_public_message_verify_membership(&m, membership_key, context) == 0);
-	WANT_OR_FALSE(
-		v, mls_public_message_verify(&m, run_hex(v, v->c, "signature_pub"), context) == 0);
+	WANT_OR_FALSE(v,
+		mls_public_message_verify(&m, run_hex(v, v->c, "signature_pub"), context) == 0);
 	return true;
 }
 
@@ -254,8 +254,8 @@ void run_messages(struct run *v)
 	messages_refused(v, "pre_shared_key_proposal", MLS_PROPOSAL_PSK);
 	messages_refused(v, "re_init_proposal", MLS_PROPOSAL_REINIT);
 	messages_refused(v, "external_init_proposal", MLS_PROPOSAL_EXTERNAL_INIT);
-	messages_refused(
-		v, "group_context_extensions_proposal", MLS_PROPOSAL_GROUP_CONTEXT_EXTENSIONS);
+	messages_refused(v, "group_context_extensions_proposal",
+		MLS_PROPOSAL_GROUP_CONTEXT_EXTENSIONS);
 	messages_forbidden(v, "public_message_application", TD_ERR_MALFORMED,
 		"an application message as PublicMessage, which the RFC forbids");
 	messages_forbidden(v, "private_message", TD_ERR_UNSUPPORTED, "a PrivateMessage");
@@ -374,8 +374,8 @@ static bool join(struct run *v, const struct mls_own_package *own, struct mls_gr
 	WANT_OR_FALSE(v, mls_welcome_open_secrets(&v->cx, own, &view, plain, &secrets) == 0);
 	if (secrets.psks.len > 0) {
 		/* Without the keys it has to be refused by name. */
-		WANT_OR_FALSE(
-			v, mls_group_join(&v->cx, g, own, bytes, &options) == TD_ERR_UNSUPPORTED);
+		WANT_OR_FALSE(v,
+			mls_group_join(&v->cx, g, own, bytes, &options) == TD_ERR_UNSUPPORTED);
 		if (!find_psks(v, secrets.psks, psks, &n)) {
 			run_skip(v, "a Welcome with a pre-shared key that is not in the case");
 			return false;

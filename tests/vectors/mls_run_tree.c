@@ -163,8 +163,8 @@ static bool load_member(struct run *v, const struct kem_case *k, const json_t *o
 		WANT_OR_FALSE(v,
 			node < mls_n_nodes(k->tree.n_leaves) && !mls_is_leaf(node) &&
 				mls_is_below(2 * m->leaf, node));
-		WANT_OR_FALSE(
-			v, mls_path_node_key(m->keys.node[mls_level(node)], pub, secret) == 0);
+		WANT_OR_FALSE(v,
+			mls_path_node_key(m->keys.node[mls_level(node)], pub, secret) == 0);
 		m->keys.have |= 1u << mls_level(node);
 	}
 	WANT_OR_FALSE(v, mls_tree_keys_check(&m->keys, &k->tree, m->leaf) == 0);
@@ -173,8 +173,8 @@ static bool load_member(struct run *v, const struct kem_case *k, const json_t *o
 }
 
 /* The GroupContext a path's secrets are sealed under; lives as long as the case. */
-static struct mls_span path_context(
-	struct run *v, const struct kem_case *k, const struct mls_tree *after)
+static struct mls_span path_context(struct run *v, const struct kem_case *k,
+	const struct mls_tree *after)
 {
 	uint8_t hash[MLS_HASH_LEN];
 	struct mls_group_context c = {
@@ -227,8 +227,8 @@ static bool open_all(struct run *v, const struct kem_case *k, const struct mls_t
 	return true;
 }
 
-static bool receive_path(
-	struct run *v, const struct kem_case *k, const json_t *o, struct mls_tree *after)
+static bool receive_path(struct run *v, const struct kem_case *k, const json_t *o,
+	struct mls_tree *after)
 {
 	uint32_t sender = (uint32_t)run_number(v, o, "sender");
 	struct mls_span bytes = run_hex(v, o, "update_path");
@@ -242,8 +242,8 @@ static bool receive_path(
 	WANT_OR_FALSE(v, rd_done(&r));
 	WANT_OR_FALSE(v, mls_leaf_node_check(&v->cx, &path.leaf, k->group_id, sender) == 0);
 	WANT_OR_FALSE(v, mls_path_apply(&v->cx, after, sender, &path, NULL) == 0);
-	WANT_OR_FALSE(
-		v, hash_is(after, mls_root(after->n_leaves), run_hex(v, o, "tree_hash_after")));
+	WANT_OR_FALSE(v,
+		hash_is(after, mls_root(after->n_leaves), run_hex(v, o, "tree_hash_after")));
 	WANT_OR_FALSE(v, json_array_size(want) == after->n_leaves);
 	for (i = 0; i < json_array_size(want); i++)
 		WANT_OR_FALSE(v,

@@ -169,8 +169,8 @@ json_t *call_record(const struct call *c, const struct ticket *t)
 		"endpoint", c->server->endpoints[t->endpoint]);
 }
 
-struct session *call_session_find(
-	const struct server *s, uint64_t guild_id, const char *session_id, const char *token)
+struct session *call_session_find(const struct server *s, uint64_t guild_id, const char *session_id,
+	const char *token)
 {
 	struct call *c = call_find(s, guild_id);
 	struct session *found;
@@ -248,10 +248,10 @@ static void member_arrives(struct session *s, const struct member *m)
 	uint64_t id = s->call->guild->speakers[m->speaker].user_id;
 
 	session_say_numbered(s, GW_CLIENTS_CONNECT, json_pack("{s:[o]}", "user_ids", id_json(id)));
-	session_say_numbered(
-		s, GW_CLIENT_FLAGS, json_pack("{s:o, s:i}", "user_id", id_json(id), "flags", 3));
-	session_say_numbered(
-		s, GW_PLATFORM, json_pack("{s:o, s:i}", "user_id", id_json(id), "platform", 0));
+	session_say_numbered(s, GW_CLIENT_FLAGS,
+		json_pack("{s:o, s:i}", "user_id", id_json(id), "flags", 3));
+	session_say_numbered(s, GW_PLATFORM,
+		json_pack("{s:o, s:i}", "user_id", id_json(id), "platform", 0));
 }
 
 static void ready(struct session *s)

@@ -68,8 +68,8 @@ void call_ticket_renew(struct call *c, struct ticket *t);
 /* A fresh session for the ticket's user; an older one of theirs ends. NULL: out of memory. */
 struct session *call_session_new(struct call *c, const struct ticket *t);
 /* The session that a resume names; NULL: none, or it is too old. */
-struct session *call_session_find(
-	const struct server *s, uint64_t guild_id, const char *session_id, const char *token);
+struct session *call_session_find(const struct server *s, uint64_t guild_id, const char *session_id,
+	const char *token);
 /* Ends and frees s. Its connection, if any, stays open without a session. */
 void call_session_end(struct session *s);
 

@@ -159,8 +159,8 @@ static json_int_t from_us(const struct capture *c, uint64_t utc_ns)
 	return (json_int_t)((utc_ns - c->first_ns) / TD_US_NS);
 }
 
-void capture_dave(
-	struct capture *c, uint64_t utc_ns, unsigned version, uint64_t epoch, json_t *senders)
+void capture_dave(struct capture *c, uint64_t utc_ns, unsigned version, uint64_t epoch,
+	json_t *senders)
 {
 	json_t *list = json_object_get(c->keys, "dave");
 

@@ -25,8 +25,8 @@ void capture_key(struct capture *c, enum transport_mode mode,
 	const uint8_t key[static TRANSPORT_KEY_LEN], uint16_t server_port);
 void capture_datagram(struct capture *c, uint64_t utc_ns, const uint8_t *data, size_t len);
 /* The recorder has these keys of end-to-end encryption from utc_ns on; steals senders. */
-void capture_dave(
-	struct capture *c, uint64_t utc_ns, unsigned version, uint64_t epoch, json_t *senders);
+void capture_dave(struct capture *c, uint64_t utc_ns, unsigned version, uint64_t epoch,
+	json_t *senders);
 /* The recorder is told at utc_ns whose ssrc this is. */
 void capture_speaker(struct capture *c, uint64_t utc_ns, uint32_t ssrc, uint64_t user_id);
 

@@ -50,8 +50,8 @@ static int cert_fill(X509 *cert, EVP_PKEY *key, const char *name, long serial, l
 			X509_gmtime_adj(X509_getm_notBefore(cert), from) != NULL &&
 			X509_gmtime_adj(X509_getm_notAfter(cert), to) != NULL &&
 			X509_set_pubkey(cert, key) == 1 &&
-			X509_NAME_add_entry_by_txt(
-				n, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0) == 1
+			X509_NAME_add_entry_by_txt(n, "CN", MBSTRING_ASC,
+				(const unsigned char *)name, -1, -1, 0) == 1
 		? 0
 		: -1;
 }

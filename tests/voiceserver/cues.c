@@ -21,8 +21,8 @@ static int cue_compare(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static size_t stay_cues(
-	struct cue *out, const struct scenario_speaker *s, size_t index, size_t stay)
+static size_t stay_cues(struct cue *out, const struct scenario_speaker *s, size_t index,
+	size_t stay)
 {
 	const struct span *p = &s->present[stay];
 	int64_t name_ns = (int64_t)talk_start_ns(s, stay) + s->speaking_delay_ns;

@@ -62,11 +62,11 @@ void dave_say_presence(struct dave_call *d, uint64_t user_id, bool present)
 	td_id_format(id, user_id);
 	for (s = d->call->sessions; s != NULL; s = s->next)
 		if (present)
-			session_say_numbered(
-				s, GW_CLIENTS_CONNECT, json_pack("{s:[s]}", "user_ids", id));
+			session_say_numbered(s, GW_CLIENTS_CONNECT,
+				json_pack("{s:[s]}", "user_ids", id));
 		else
-			session_say_numbered(
-				s, GW_CLIENT_DISCONNECT, json_pack("{s:s}", "user_id", id));
+			session_say_numbered(s, GW_CLIENT_DISCONNECT,
+				json_pack("{s:s}", "user_id", id));
 }
 
 /* ---- posts ---- */
@@ -251,8 +251,8 @@ static void speaker_epoch(void *user, const struct mls_group *g, uint64_t serial
 
 /* ---- coming and going ---- */
 
-static struct dave_member *member_new(
-	struct dave_call *d, uint64_t user_id, struct session *s, const struct member *scripted)
+static struct dave_member *member_new(struct dave_call *d, uint64_t user_id, struct session *s,
+	const struct member *scripted)
 {
 	struct dave_member *m = calloc(1, sizeof(*m)), **at = &d->members;
 
@@ -318,9 +318,9 @@ static void speaker_begin(struct dave_member *m, bool early)
 {
 	struct dave_call *d = m->dave;
 	struct dave_speaker_io io = { m, speaker_says, speaker_recognizes, speaker_epoch };
-	struct dave_msg sender = {
-		.op = DAVE_EXTERNAL_SENDER, .data = d->external.sender, .len = d->external.len
-	};
+	struct dave_msg sender = { .op = DAVE_EXTERNAL_SENDER,
+		.data = d->external.sender,
+		.len = d->external.len };
 
 	if (dave_speaker_new(&m->speaker, d->call->guild->channel_id, m->user_id, m->rng, early,
 		    &io) != TD_OK)
@@ -527,8 +527,8 @@ static bool frame_spoil(struct dave_member *m, uint8_t *frame, size_t *len)
 	return spoilt;
 }
 
-enum dave_fate dave_frame(
-	struct call *c, struct member *from, struct media *m, uint8_t buf[static PACKET_MAX])
+enum dave_fate dave_frame(struct call *c, struct member *from, struct media *m,
+	uint8_t buf[static PACKET_MAX])
 {
 	struct dave_member *x = c->guild->dave ? member_of(c, from) : NULL;
 	uint64_t serial = 0;

@@ -55,8 +55,8 @@ enum dave_fate {
 	DAVE_UNREADABLE, /* it cannot */
 	DAVE_UNSENT,     /* there is no key to send it under */
 };
-enum dave_fate dave_frame(
-	struct call *c, struct member *from, struct media *m, uint8_t buf[static PACKET_MAX]);
+enum dave_fate dave_frame(struct call *c, struct member *from, struct media *m,
+	uint8_t buf[static PACKET_MAX]);
 
 /* True when the recorder is where it can read what the others send. */
 bool dave_recorder_reads(const struct call *c);

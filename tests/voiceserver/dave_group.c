@@ -105,8 +105,8 @@ static struct dave_out *out_find(struct dave_call *d, struct mls_span ref)
 	return NULL;
 }
 
-static struct dave_out *propose(
-	struct dave_call *d, struct mls_span package, uint64_t user_id, uint32_t leaf)
+static struct dave_out *propose(struct dave_call *d, struct mls_span package, uint64_t user_id,
+	uint32_t leaf)
 {
 	struct dave_out *o = &d->out[d->n_out];
 
@@ -479,8 +479,8 @@ static uint32_t leaf_of(const struct dave_call *d, const struct dave_member *m)
 }
 
 /* All that is outstanding, all of it once, and nothing else: why not, or NULL. */
-static const char *references_refusal(
-	struct dave_call *d, const struct dave_member *by, const struct dave_commit *c)
+static const char *references_refusal(struct dave_call *d, const struct dave_member *by,
+	const struct dave_commit *c)
 {
 	const struct mls_commit_view *v = &c->m.content.commit;
 	size_t i, n = 0, expected = 0;
@@ -512,8 +512,8 @@ static const char *references_refusal(
 	return removes && !v->has_path ? "remove without path" : NULL;
 }
 
-static const char *commit_refusal(
-	struct dave_call *d, const struct dave_member *by, const struct dave_commit *c)
+static const char *commit_refusal(struct dave_call *d, const struct dave_member *by,
+	const struct dave_commit *c)
 {
 	const struct mls_framed_content *f = &c->m.content;
 
@@ -571,8 +571,8 @@ static struct dave_member *member_by_package(struct dave_call *d, const uint8_t 
 }
 
 /* Section 12.3 of RFC 9420: removes first, then each add takes the leftmost free leaf. */
-static void commit_apply(
-	struct dave_call *d, const struct dave_commit *c, struct dave_member **added, size_t *n)
+static void commit_apply(struct dave_call *d, const struct dave_commit *c,
+	struct dave_member **added, size_t *n)
 {
 	const struct mls_span *list = &c->m.content.commit.proposals;
 	struct dave_member *m;

@@ -139,8 +139,8 @@ void dave_speaker_recover(struct dave_speaker *s)
 	init(s);
 }
 
-void dave_base_secret(
-	uint8_t out[static DAVE_BASE_LEN], const struct mls_group *g, uint64_t user_id)
+void dave_base_secret(uint8_t out[static DAVE_BASE_LEN], const struct mls_group *g,
+	uint64_t user_id)
 {
 	uint8_t base[MLS_HASH_LEN], context[DAVE_ID_LEN];
 	size_t i;
@@ -289,8 +289,8 @@ static void hear_commit(struct dave_speaker *s, const struct dave_msg *m)
 	size_t i;
 
 	for (i = 0; i < s->n_commits; i++) {
-		if (!mls_span_equal(
-			    message, mls_span(s->commits[i]->message, s->commits[i]->message_len)))
+		if (!mls_span_equal(message,
+			    mls_span(s->commits[i]->message, s->commits[i]->message_len)))
 			continue;
 		next = s->commits[i]->next;
 		s->commits[i]->next = NULL;

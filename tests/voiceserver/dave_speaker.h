@@ -46,7 +46,7 @@ enum dave_sealing dave_speaker_seal(struct dave_speaker *s, uint8_t *out, size_t
 
 /* The base secret of a member in that epoch (dave.md section 8). */
 enum { DAVE_BASE_LEN = 16 };
-void dave_base_secret(
-	uint8_t out[static DAVE_BASE_LEN], const struct mls_group *g, uint64_t user_id);
+void dave_base_secret(uint8_t out[static DAVE_BASE_LEN], const struct mls_group *g,
+	uint64_t user_id);
 
 #endif

@@ -50,8 +50,8 @@ int dave_external_make(struct dave_external *ret, struct rng *rng)
 	return w.bad ? TD_ERR_LIMIT : TD_OK;
 }
 
-static void proposal_write(
-	struct wr *w, uint64_t channel_id, uint64_t epoch, struct mls_span package, uint32_t leaf)
+static void proposal_write(struct wr *w, uint64_t channel_id, uint64_t epoch,
+	struct mls_span package, uint32_t leaf)
 {
 	uint8_t group[DAVE_ID_LEN];
 

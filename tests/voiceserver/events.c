@@ -36,8 +36,8 @@ void event_noise(struct session *s)
 	char id[TD_ID_TEXT];
 
 	td_id_format(id, s->user_id);
-	session_say_numbered(
-		s, GW_CLIENT_FLAGS, json_pack("{s:s, s:i}", "user_id", id, "flags", 3));
+	session_say_numbered(s, GW_CLIENT_FLAGS,
+		json_pack("{s:s, s:i}", "user_id", id, "flags", 3));
 	session_say_numbered(s, GW_PLATFORM, json_pack("{s:s, s:n}", "user_id", id, "platform"));
 	session_say(s, GW_MEDIA_SINK_WANTS, json_pack("{s:i, s:{}}", "any", 100, "pixelCounts"));
 	session_say_numbered(s, GW_SESSION_UPDATE,
@@ -147,8 +147,8 @@ void event_run(struct call *c, const struct scenario_event *e)
 		json_t *record = call_record(c, &c->tickets[0]);
 
 		json_object_set_new(record, "endpoint", json_null());
-		server_event(
-			c->server, json_pack("{s:s, s:o}", "event", "new_info", "record", record));
+		server_event(c->server,
+			json_pack("{s:s, s:o}", "event", "new_info", "record", record));
 	}
 }
 

@@ -98,8 +98,8 @@ int gw_new(struct gw **ret, struct server *s, void (*wake)(void *user), void *us
 	g->wake = wake;
 	g->user = user;
 	g->heard_ns = s->now_ns;
-	hello = json_pack(
-		"{s:i, s:{s:i, s:f}}", "op", GW_HELLO, "d", "v", 8, "heartbeat_interval", interval);
+	hello = json_pack("{s:i, s:{s:i, s:f}}", "op", GW_HELLO, "d", "v", 8, "heartbeat_interval",
+		interval);
 	if (hello == NULL || (text = json_dumps(hello, JSON_COMPACT)) == NULL)
 		goto out;
 	gw_send_text(g, text);

@@ -38,8 +38,8 @@ static void event_hook(void *user, json_t *event)
 	event_line((char *)user - offsetof(struct run, udp), event);
 }
 
-static void datagram_nowhere(
-	void *user, const struct sockaddr_in *to, const uint8_t *data, size_t len)
+static void datagram_nowhere(void *user, const struct sockaddr_in *to, const uint8_t *data,
+	size_t len)
 {
 	(void)user;
 	(void)to;

@@ -114,8 +114,8 @@ static int packets_point(struct clip_reader *rd)
 	for (i = 0; i < c->n; i++) {
 		c->packets[i].data = c->bytes + from;
 		c->packets[i].len = rd->ends[i] - from;
-		c->packets[i].samples = (unsigned)opus_packet_get_nb_samples(
-			c->packets[i].data, (opus_int32)c->packets[i].len, 48000);
+		c->packets[i].samples = (unsigned)opus_packet_get_nb_samples(c->packets[i].data,
+			(opus_int32)c->packets[i].len, 48000);
 		from = rd->ends[i];
 	}
 	return TD_OK;

@@ -119,8 +119,8 @@ bool packet_is_discovery(const uint8_t *data, size_t len, uint32_t *ret_ssrc)
 	return true;
 }
 
-void packet_discovery_answer(
-	uint8_t out[static PACKET_DISCOVERY_LEN], uint32_t ssrc, const char *address, uint16_t port)
+void packet_discovery_answer(uint8_t out[static PACKET_DISCOVERY_LEN], uint32_t ssrc,
+	const char *address, uint16_t port)
 {
 	char text[DISCOVERY_ADDRESS] = { 0 };
 	struct wr w;

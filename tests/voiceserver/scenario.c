@@ -131,8 +131,8 @@ static const char *const end_names[] = { "close", "leave", "stay", NULL };
 static const char *const after_names[] = { "description", "speaking", "udp", NULL };
 
 /* The place of v's text in names; -1 and a reason when it has none. */
-static int name_index(
-	const char *const *names, json_t *v, const char *what, char err[static FIELDS_ERR_LEN])
+static int name_index(const char *const *names, json_t *v, const char *what,
+	char err[static FIELDS_ERR_LEN])
 {
 	const char *text = json_string_value(v);
 	int i;

@@ -115,8 +115,8 @@ static void keepalive(struct session *x, const uint8_t data[static KEEPALIVE_LEN
 	session_datagram(x, echo, sizeof(echo));
 }
 
-void server_datagram(
-	struct server *s, const struct sockaddr_in *from, const uint8_t *data, size_t len)
+void server_datagram(struct server *s, const struct sockaddr_in *from, const uint8_t *data,
+	size_t len)
 {
 	struct session *x;
 	uint32_t ssrc;

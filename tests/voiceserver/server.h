@@ -51,8 +51,8 @@ int server_new(struct server **ret, const struct scenario *sc, const struct serv
 void server_free(struct server *s); /* NULL is fine */
 
 /* A datagram from a client. */
-void server_datagram(
-	struct server *s, const struct sockaddr_in *from, const uint8_t *data, size_t len);
+void server_datagram(struct server *s, const struct sockaddr_in *from, const uint8_t *data,
+	size_t len);
 
 /* When server_run() has something to do; UINT64_MAX: never. */
 uint64_t server_next_ns(const struct server *s);

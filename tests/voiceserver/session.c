@@ -34,8 +34,8 @@ int session_new(struct session **ret, struct call *call, uint64_t user_id, size_
 	s->user_id = user_id;
 	s->number = number;
 	s->next_number = (uint16_t)call->server->sc->first_number;
-	s->rng = rng_stream(
-		call->server->sc->seed ^ call->guild->guild_id, user_id, number, RNG_SESSION);
+	s->rng = rng_stream(call->server->sc->seed ^ call->guild->guild_id, user_id, number,
+		RNG_SESSION);
 	do
 		s->ssrc = 1000 + 2 * (uint32_t)rng_below(&s->rng, 500000);
 	while (server_session_by_ssrc(call->server, s->ssrc) != NULL);
@@ -111,8 +111,8 @@ static void numbered_send(struct session *s, struct numbered *n)
 void session_say_numbered(struct session *s, int op, json_t *d)
 {
 	struct numbered *n = calloc(1, sizeof(*n));
-	json_t *m = json_pack(
-		"{s:i, s:o, s:i}", "op", op, "d", d, "seq", n != NULL ? (int)s->next_number : 0);
+	json_t *m = json_pack("{s:i, s:o, s:i}", "op", op, "d", d, "seq",
+		n != NULL ? (int)s->next_number : 0);
 
 	if (n == NULL || m == NULL || (n->text = json_dumps(m, JSON_COMPACT)) == NULL) {
 		free(n);
@@ -124,8 +124,8 @@ out:
 	json_decref(m);
 }
 
-void session_say_binary(
-	struct session *s, uint8_t op, const uint16_t *id, const uint8_t *data, size_t len)
+void session_say_binary(struct session *s, uint8_t op, const uint16_t *id, const uint8_t *data,
+	size_t len)
 {
 	size_t room = BINARY_HEAD + sizeof(*id) + len;
 	struct numbered *n = calloc(1, sizeof(*n));
@@ -239,8 +239,8 @@ void session_name(struct session *s, uint64_t user_id, size_t stay, unsigned bit
 		json_pack("{s:i, s:I, s:s}", "speaking", (int)bits, "ssrc", (json_int_t)p->ssrc,
 			"user_id", id));
 	if (s->recorder && s->call->capture != NULL)
-		capture_speaker(
-			s->call->capture, sv->now_ns + (uint64_t)sv->utc_ns, p->ssrc, user_id);
+		capture_speaker(s->call->capture, sv->now_ns + (uint64_t)sv->utc_ns, p->ssrc,
+			user_id);
 }
 
 bool session_hears(const struct session *s)
@@ -285,11 +285,11 @@ void session_run(struct session *s)
 	while (wire_next_ns(s->wire) <= sv->now_ns) {
 		len = wire_pop(s->wire, &data);
 		if (s->recorder && sv->truth != NULL)
-			truth_first_datagram(
-				sv->truth, s->call->number, sv->now_ns - s->call->start_ns);
+			truth_first_datagram(sv->truth, s->call->number,
+				sv->now_ns - s->call->start_ns);
 		if (s->recorder && s->call->capture != NULL)
-			capture_datagram(
-				s->call->capture, sv->now_ns + (uint64_t)sv->utc_ns, data, len);
+			capture_datagram(s->call->capture, sv->now_ns + (uint64_t)sv->utc_ns, data,
+				len);
 		session_datagram(s, data, len);
 	}
 }

@@ -64,8 +64,8 @@ void session_say(struct session *s, int op, json_t *d);
 void session_say_numbered(struct session *s, int op, json_t *d);
 /* A binary message of DAVE, numbered and kept; `id` goes in front of the payload unless it is NULL.
  */
-void session_say_binary(
-	struct session *s, uint8_t op, const uint16_t *id, const uint8_t *data, size_t len);
+void session_say_binary(struct session *s, uint8_t op, const uint16_t *id, const uint8_t *data,
+	size_t len);
 /* Sends again everything after number `ack` (-1: everything). TD_ERR_LIMIT: not kept any more. */
 int session_redeliver(struct session *s, int64_t ack);
 

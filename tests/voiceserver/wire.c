@@ -99,8 +99,8 @@ static bool lost(const struct faults *f, struct wire_stream *s)
 }
 
 /* When it arrives. Jitter alone never lets one packet of a stream overtake another. */
-static uint64_t arrival(
-	const struct faults *f, struct wire_stream *s, uint64_t now_ns, enum wire_fate *fate)
+static uint64_t arrival(const struct faults *f, struct wire_stream *s, uint64_t now_ns,
+	enum wire_fate *fate)
 {
 	uint64_t at_ns = now_ns;
 

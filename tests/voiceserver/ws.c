@@ -229,8 +229,8 @@ static int conn_callback(struct ws *w, struct ws_conn *c, struct lws *wsi,
 	}
 }
 
-static int callback(
-	struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+	size_t len)
 {
 	struct ws *w = lws_context_user(lws_get_context(wsi));
 	int r;

@@ -120,11 +120,15 @@ static void dispatch_state(struct call *c, const struct connection_info *state)
 	memcpy(c->info->session_id, state->session_id, sizeof(c->info->session_id));
 	/* The server's half of a pair usually follows; when it came first, it was used too early.
 	 */
-	if (changed &&
-		(c->vgw == NULL ||
-			(c->server_at_ns != 0 &&
-				td_mono_ns() - c->server_at_ns < DISPATCH_PAIR_NS)))
-		info_changed(c);
+	if (!changed)
+		return;
+	if (c->server_at_ns == 0 || td_mono_ns() - c->server_at_ns >= DISPATCH_PAIR_NS) {
+		c->state_fresh = true;
+		if (c->vgw != NULL)
+			return;
+	}
+	c->server_at_ns = 0;
+	info_changed(c);
 }
 
 void call_dispatch(struct call *c, const struct control *control)
@@ -149,7 +153,9 @@ void call_dispatch(struct call *c, const struct control *control)
 	memcpy(c->info->host, info->host, sizeof(c->info->host));
 	c->info->port = info->port;
 	c->info->tls = info->tls;
-	c->server_at_ns = td_mono_ns();
+	/* With a state that came before it this is the whole pair. */
+	c->server_at_ns = c->state_fresh ? 0 : td_mono_ns();
+	c->state_fresh = false;
 	info_changed(c);
 }
 

@@ -28,7 +28,8 @@ struct participant {
 struct call {
 	struct call_conf conf;
 	struct connection_info *info; /* locked memory; what is known so far */
-	uint64_t server_at_ns;        /* when the last VOICE_SERVER_UPDATE came */
+	uint64_t server_at_ns; /* when a VOICE_SERVER_UPDATE came without its other half; 0: none */
+	bool state_fresh;      /* a VOICE_STATE_UPDATE came without its other half */
 	uint64_t conn;
 	struct lane *lane;
 	struct vgw *vgw; /* NULL: info is not whole yet */

@@ -66,8 +66,7 @@ struct timeline_place timeline_place(struct timeline *t, uint64_t start_ns,
 		place.jump = place.jump || clock_nonsense;
 	}
 	/* A little before the end of what is there: moved behind it rather than cut. */
-	if (push && follows >= 0 && follows < written && written - follows <= TIMELINE_SLACK &&
-		written <= latest)
+	if (push && follows < written && written - follows <= TIMELINE_SLACK && written <= latest)
 		follows = written;
 
 	place.pos = follows;

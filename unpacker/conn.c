@@ -12,6 +12,7 @@
 #include "common/transport.h"
 #include "unpacker/hold.h"
 
+#define GONE_NS (2 * TD_SEC_NS) /* how long a leaver's packets may be under way */
 #define OLD_KEY_NS (2 * TD_SEC_NS)
 #define UNOPENED_NS (500 * TD_MS_NS)
 #define COUNTERS_NS (1 * TD_SEC_NS)
@@ -21,8 +22,10 @@ struct source {
 	TAILQ_ENTRY(source) link;
 	uint64_t user_id; /* 0: not named */
 	uint32_t ssrc;
-	bool active;           /* which of the lists it is in */
-	struct stream *stream; /* at most one of these two */
+	bool active;            /* which of the lists it is in */
+	uint64_t gone_until_ns; /* the user left: until then late packets are still theirs; 0: here
+	                         */
+	struct stream *stream;  /* at most one of these two */
 	struct hold *hold;
 	uint64_t hold_due_ns;
 	uint64_t count[COUNTER_COUNT];
@@ -285,8 +288,16 @@ static int hold_packet(struct conn *c, struct source *src, const struct packet *
 static int source_packet(struct conn *c, const struct rtp_header *h, const struct packet *p)
 {
 	struct source *src = map_get(&c->sources, h->ssrc);
-	bool wait = c->hold_ns > 0 && (src == NULL || src->user_id == 0);
+	bool wait;
 	int r;
+
+	if (src != NULL && src->gone_until_ns != 0 && src->gone_until_ns <= p->arrival_ns) {
+		if ((r = source_finish(c, src)) != TD_OK)
+			return r;
+		source_free(c, src);
+		src = NULL;
+	}
+	wait = c->hold_ns > 0 && (src == NULL || src->user_id == 0);
 
 	if (src == NULL || src->stream == NULL) {
 		if ((!wait && c->streams >= CONN_MAX_STREAMS) ||
@@ -563,6 +574,7 @@ int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id)
 	}
 	if (src == NULL)
 		return source_new(&src, c, ssrc, user_id);
+	src->gone_until_ns = 0;
 	if (src->user_id == user_id)
 		return TD_OK;
 	/* Not one frame of one user under another's name, nor a packet counted under it. */
@@ -584,19 +596,32 @@ int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id)
 	return r == TD_OK ? conn_advance(c, c->now_ns) : r;
 }
 
+/* Those whose last packets must be here by now. */
+static void forget_gone(struct conn *c)
+{
+	struct source *src, *next;
+
+	for (src = TAILQ_FIRST(&c->named); src != NULL; src = next) {
+		next = TAILQ_NEXT(src, link);
+		if (src->gone_until_ns != 0 && src->gone_until_ns <= c->now_ns)
+			source_free(c, src);
+	}
+}
+
 int conn_speaker_gone(struct conn *c, uint64_t user_id)
 {
 	struct source_list *lists[] = { &c->active, &c->named };
 	struct source *src, *next;
 	int i, r = TD_OK;
 
+	forget_gone(c);
 	for (i = 0; user_id != 0 && i < 2; i++) {
 		for (src = TAILQ_FIRST(lists[i]); src != NULL && r == TD_OK; src = next) {
 			next = TAILQ_NEXT(src, link);
 			if (src->user_id != user_id)
 				continue;
 			r = source_finish(c, src);
-			source_free(c, src);
+			src->gone_until_ns = c->now_ns + GONE_NS;
 		}
 	}
 	return r;

@@ -12,7 +12,7 @@
  * The packets of one SSRC that nobody has been named for, in the order they came: the newest
  * HOLD_MAX of them. Owns its packets; all zero is an empty hold.
  */
-enum { HOLD_MAX = 100 };
+enum { HOLD_MAX = 1000 }; /* two seconds of the shortest packets, 2.5 ms, and some */
 
 struct hold {
 	struct packet *ring[HOLD_MAX];

@@ -8,8 +8,9 @@
 #include "common/opus_packet.h"
 
 #define IDLE_NS (200 * TD_MS_NS)       /* this long without a packet ends a talk spurt */
-#define SPURT_HOLD_NS (100 * TD_MS_NS) /* how long its start waits at most */
+#define SPURT_HOLD_NS (180 * TD_MS_NS) /* how long its start waits at most: less than IDLE_NS */
 #define SPURT_JUMP_NS (100 * TD_MS_NS) /* a spurt this far from its clock is placed anew */
+#define LAG_NS (1500 * TD_MS_NS)       /* a sender that was late for this long has stalled */
 #define PACKET_JUMP_NS (1 * TD_SEC_NS) /* so is a packet this far from the one before */
 enum { SILENCE_RUN = 3 };              /* senders put five; two may be lost */
 enum { GAP_SAMPLES = 9600 };           /* 200 ms */
@@ -108,6 +109,31 @@ static void feed_clock(struct stream *s, const struct packet *p, bool begins, ui
 		settle_spurt(s);
 }
 
+/*
+ * A sender that stalls without its timestamps noticing falls behind a little each time. The network
+ * may be slow for a moment; one that brings nothing in time any more, for a second and a half and
+ * more, is not what is late.
+ */
+static bool has_lagged(struct stream *s, const struct packet *p)
+{
+	int64_t late;
+
+	if (!s->clock.set || reorder_holds(&s->reorder, p->arrival_ns))
+		return false;
+	late = rtp_clock_d(rtp_clock_unwrap(&s->clock, p->ts, p->arrival_ns), p->arrival_ns) -
+		s->clock.min_d;
+	if (late <= (int64_t)SPURT_JUMP_NS) {
+		s->late_since_ns = 0;
+		return false;
+	}
+	if (s->late_since_ns == 0)
+		s->late_since_ns = p->arrival_ns;
+	if (p->arrival_ns - s->late_since_ns < LAG_NS)
+		return false;
+	s->late_since_ns = 0;
+	return true;
+}
+
 /* Finds the spurt of a packet that carries sound, and takes its time. */
 static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 {
@@ -125,6 +151,9 @@ static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 		disagreement(p->ts, p->arrival_ns, s->prev_ts, s->prev_arrival_ns) >
 			PACKET_JUMP_NS) {
 		settle_spurt(s);
+		s->spurt++;
+		forget_clock(s, p->seq);
+	} else if (ahead && has_lagged(s, p)) {
 		s->spurt++;
 		forget_clock(s, p->seq);
 	}
@@ -267,15 +296,20 @@ static int close_gap(struct stream *s, const struct packet *p)
 	int64_t lost = s->gap.lost, missing, due, fec = 0, concealed = 0;
 	int copied = opus_packet_get_samples_per_frame(p->data, TD_RATE), made_up, r = TD_OK;
 
-	if (lost == 0)
+	if (lost == 0) {
+		s->gap.by_padding = false;
 		return TD_OK;
+	}
 	missing = (int32_t)(p->ts - s->end_ts);
 	/* Nothing to go on: no sound before, or timestamps that have nothing in common with it. */
 	if (!s->played || on_old_clock(s, s->end_spurt) != on_old_clock(s, p->spurt) ||
 		(s->conf->want & IPC_WANT_PCM) == 0)
 		missing = 0;
-	/* Where a pause lies next to the loss, more time is missing than sound. */
+	/* Where a pause lies next to the loss, more time is missing than sound; and what is lost
+	 * between probes in a pause was a probe, too. */
 	due = min64(missing, lost * s->end_samples);
+	if (s->gap.by_padding && missing > due)
+		due = 0;
 	/* libopus makes sound up, copy or not, when what it decoded last was CELT alone. */
 	if (due >= copied && !s->end_celt && opus_packet_has_fec(p->data, p->len))
 		fec = 1;
@@ -322,6 +356,7 @@ static int play(struct stream *s, const struct packet *p, int64_t lost)
 	}
 	if (p->len == 0) {
 		s->count[COUNTER_PADDING]++;
+		s->gap.by_padding = true;
 		return TD_OK;
 	}
 	samples = opus_packet_samples(p->data, p->len);

@@ -38,6 +38,7 @@ struct stream_conf {
  * packet that tells how much sound is missing. */
 struct stream_gap {
 	int64_t lost, first_seq, last_seq;
+	bool by_padding;
 	int64_t unopened; /* of these: came and did not open, which is counted elsewhere */
 	bool last_unopened;
 };
@@ -58,6 +59,7 @@ struct stream {
 	int64_t prev_seq;     /* the highest one that was not padding, and its times: */
 	uint32_t prev_ts;
 	uint64_t prev_arrival_ns;
+	uint64_t late_since_ns; /* nothing has come in time since then; 0: something has */
 
 	/* Time: clock places packets of anchor_spurt and later ones, old_clock those before. */
 	struct rtp_clock clock, old_clock;

@@ -190,10 +190,12 @@ static void spurt_far_back_is_cut(void **state)
 static void before_the_start_is_cut(void **state)
 {
 	(void)state;
-	RUN({ -50, -40, 0, true, -2400, 960, false, false },
-		{ -30, -20, 960, false, -1440, 960, false, false },
-		{ -10, 0, 1920, false, -480, 480, false, false },
-		{ 10, 20, 2880, false, 480, 0, false, false });
+	RUN({ -150, -140, 0, true, -7200, 960, false, false },
+		{ -30, -20, 5760, false, -1440, 960, false, false },
+		{ -10, 0, 6720, false, -480, 480, false, false },
+		{ 10, 20, 7680, false, 480, 0, false, false });
+	/* A little before it: moved behind it, as everywhere else. */
+	RUN({ -50, 0, 0, true, 0, 0, false, false }, { -30, 5, 960, false, 960, 0, false, false });
 }
 
 static void never_later_than_arrival_allows(void **state)

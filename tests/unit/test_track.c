@@ -281,7 +281,7 @@ static void cut_frames_keep_their_end(void **state)
 		.ssrc = 70,
 		.user_id = 7,
 		.arrival_ns = START,
-		.sent_ns = (int64_t)START - 10 * (int64_t)TD_MS_NS,
+		.sent_ns = (int64_t)START - 130 * (int64_t)TD_MS_NS,
 		.samples = FRAME,
 		.channels = 1,
 		.pcm = pcm,
@@ -290,7 +290,13 @@ static void cut_frames_keep_their_end(void **state)
 	(void)state;
 	for (int i = 0; i < FRAME; i++)
 		pcm[i] = (int16_t)i;
-	assert_int_equal(track_set_frame(set, &f), 0);
+	/* The spurt began too early to be moved; its seventh frame lies across the start. */
+	for (int k = 0; k < 7; k++) {
+		f.flags = k == 0 ? TD_FRAME_SPURT : 0;
+		assert_int_equal(track_set_frame(set, &f), 0);
+		f.rtp_ts += FRAME;
+		f.sent_ns += 20 * (int64_t)TD_MS_NS;
+	}
 	assert_int_equal(recorders[0].samples, 480);
 	for (int i = 0; i < 480; i++)
 		assert_int_equal(recorders[0].pcm[i], 480 + i);
@@ -449,7 +455,7 @@ static void no_packets_at_all(void **state)
 static void before_the_start_makes_no_track(void **state)
 {
 	(void)state;
-	frame(7, 70, -20, true, 1);
+	frame(7, 70, -120, true, 1);
 	assert_int_equal(opened, 0);
 	frame(7, 70, 0, false, 2);
 	expect(0, 0, 20, 2);

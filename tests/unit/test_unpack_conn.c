@@ -8,6 +8,7 @@
 
 #include "tests/unit/hex.h"
 #include "tests/unit/unpack.h"
+#include "unpacker/hold.h"
 
 enum { STEP = 960 };
 #define WINDOW (60 * MS)
@@ -350,22 +351,22 @@ static void a_full_hold_drops_the_oldest(void **state)
 	unpack_hello(&u);
 	unpack_open(&u, CONN, WINDOW, 60 * TD_SEC_NS, 1);
 	unpack_key(&u, CONN, TRANSPORT_NONE, 0, 0);
-	send_silence(&u, SSRC_A, 0, 130);
+	send_silence(&u, SSRC_A, 0, HOLD_MAX + 30);
 	unpack_speaker(&u, CONN, SSRC_A, USER_A);
-	unpack_tick(&u, AT(140));
+	unpack_tick(&u, AT(HOLD_MAX + 40));
 	unpack_run(&u);
-	assert_int_equal(u.frames, 100);
+	assert_int_equal(u.frames, HOLD_MAX);
 	assert_int_equal(u.frame[0].f.seq, 30);
 	/* More SSRCs than may wait: the one that waits longest goes, with its packets counted. */
 	for (k = 0; k < 70; k++)
-		unpack_rtp(&u, CONN, AT(150 + k), 0x5000 + (uint32_t)k, 1, 1, silence, 3);
+		unpack_rtp(&u, CONN, AT(HOLD_MAX + 50 + k), 0x5000 + (uint32_t)k, 1, 1, silence, 3);
 	unpack_end(&u);
 	assert_int_equal(count_by(&u, USER_A, SSRC_A, COUNTER_HELD_DROPPED), 30);
 	assert_int_equal(count_of(&u, COUNTER_HELD_DROPPED), 36);
-	assert_int_equal(u.frames, 164);
+	assert_int_equal(u.frames, HOLD_MAX + 64);
 	assert_int_equal(frames_by(&u, 0, 0x5005), 0);
 	assert_int_equal(frames_by(&u, 0, 0x5006), 1);
-	assert_int_equal(count_of(&u, COUNTER_RECEIVED), 200);
+	assert_int_equal(count_of(&u, COUNTER_RECEIVED), HOLD_MAX + 100);
 	unpack_free(&u);
 }
 
@@ -472,11 +473,15 @@ static void a_speaker_leaves_and_comes_back(void **state)
 	assert_int_equal(frames_by(&u, USER_B, SSRC_B), 0);
 	unpack_gone(&u, CONN, 424242);
 	unpack_gone(&u, CONN, 0);
-	/* The mapping is gone too: the old SSRC is unknown now. */
+	/* What was under way is theirs for a moment; then the old SSRC is unknown. */
 	send_silence(&u, SSRC_A, 3, 4);
+	unpack_control(&u, CONN, 2);
+	unpack_run(&u);
+	send_silence(&u, SSRC_A, 120, 121);
 	unpack_speaker(&u, CONN, 0xa2a2, USER_A);
-	send_silence(&u, 0xa2a2, 4, 8);
+	send_silence(&u, 0xa2a2, 121, 125);
 	unpack_end(&u);
+	assert_int_equal(frames_by(&u, USER_A, SSRC_A), 3);
 	assert_int_equal(frames_by(&u, 0, SSRC_A), 1);
 	assert_int_equal(frames_by(&u, USER_A, 0xa2a2), 4);
 	assert_int_equal(u.sum[COUNTER_RECEIVED], u.sum[COUNTER_DECODED]);

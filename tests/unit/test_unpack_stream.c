@@ -272,15 +272,15 @@ static void the_start_is_held_and_not_longer(void **state)
 
 	(void)state;
 	voice_make(&v, 10, STEP, 1, false);
-	unpack_begin(&u, 200 * MS, 1); /* the hold has a bound of its own: 100 ms */
+	unpack_begin(&u, 200 * MS, 1); /* the hold has a bound of its own: 180 ms */
 	voice_send(&u, &v, 1, T0, 100, 5);
-	unpack_tick(&u, T0 + 100 * MS - 1);
+	unpack_tick(&u, T0 + 180 * MS - 1);
 	unpack_run(&u);
 	assert_int_equal(u.frames, 0);
-	unpack_tick(&u, T0 + 100 * MS);
+	unpack_tick(&u, T0 + 180 * MS);
 	unpack_run(&u);
 	assert_int_equal(u.frames, 1);
-	voice_send(&u, &v, 0, T0 + 101 * MS, 100, 5);
+	voice_send(&u, &v, 0, T0 + 181 * MS, 100, 5);
 	/* In sequence now: at once. */
 	voice_send(&u, &v, 2, T0 + 102 * MS, 100, 5);
 	unpack_run(&u);
@@ -994,6 +994,61 @@ static void a_run_of_silence_ends_a_spurt(void **state)
 	}
 }
 
+/* A probe that is lost in a pause was no sound, whatever the pause beside it would have room for.
+ */
+static void a_lost_probe_makes_no_sound(void **state)
+{
+	struct voice v;
+	struct unpack u;
+	uint16_t seq = 9;
+	int k;
+
+	(void)state;
+	voice_make(&v, 20, STEP, 1, false);
+	unpack_begin(&u, WINDOW, 1);
+	for (k = 0; k < 10; k++)
+		unpack_rtp(&u, CONN, AT(k), SSRC_A, seq++, (uint32_t)k * STEP, v.packet[k],
+			(size_t)v.len[k]);
+	for (k = 0; k < 10; k++, seq++) {
+		if (k != 4)
+			unpack_rtp(&u, CONN, AT(30) + (uint64_t)k * MS, SSRC_A, seq, 9 * STEP, NULL,
+				0);
+	}
+	for (k = 10; k < 20; k++)
+		unpack_rtp(&u, CONN, AT(50 + k), SSRC_A, seq++, (uint32_t)(50 + k) * STEP,
+			v.packet[k], (size_t)v.len[k]);
+	unpack_end(&u);
+	assert_int_equal(u.frames, 20);
+	assert_int_equal(count_of(&u, COUNTER_LOST), 1);
+	assert_int_equal(count_of(&u, COUNTER_SKIPPED), 1);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
+/* A sender that stalls for a moment again and again, and counts on as if it had not. */
+static void small_stalls_do_not_add_up(void **state)
+{
+	uint64_t at = T0;
+	struct voice v;
+	struct unpack u;
+	int k;
+
+	(void)state;
+	voice_make(&v, 1, STEP, 1, false);
+	unpack_begin(&u, WINDOW, 1);
+	for (k = 0; k < 1500; k++, at += (k % 20 == 0 ? 60 : 20) * MS)
+		unpack_rtp(&u, CONN, at, SSRC_A, (uint16_t)k, (uint32_t)k * STEP, v.packet[0],
+			(size_t)v.len[0]);
+	unpack_end(&u);
+	assert_int_equal(u.frames, 1500);
+	assert_true(count_of(&u, COUNTER_TIME_JUMPS) >= 10);
+	for (k = 0; k < 1500; k++)
+		assert_true((int64_t)u.frame[k].f.arrival_ns - u.frame[k].f.sent_ns <=
+			300 * (int64_t)MS);
+	unpack_free(&u);
+	voice_free(&v);
+}
+
 /* A packet that was overtaken begins no spurt and does not hide that one begins. */
 static void the_overtaken_begin_nothing(void **state)
 {
@@ -1029,7 +1084,7 @@ static void the_overtaken_begin_nothing(void **state)
 	voice_send(&u, &v, 22, late + 10 * MS, 5, 77 + 240 * 48);
 	unpack_run(&u);
 	assert_int_equal(u.frames, 22);
-	unpack_tick(&u, late + 110 * MS);
+	unpack_tick(&u, late + 190 * MS);
 	unpack_run(&u);
 	assert_int_equal(u.frames, 23);
 	assert_int_equal(u.frame[22].f.flags, IPC_FRAME_SPURT);
@@ -1346,6 +1401,8 @@ int main(void)
 		cmocka_unit_test(endless_jumps),
 		cmocka_unit_test(timestamps_that_do_not_know_of_the_pause),
 		cmocka_unit_test(a_run_of_silence_ends_a_spurt),
+		cmocka_unit_test(a_lost_probe_makes_no_sound),
+		cmocka_unit_test(small_stalls_do_not_add_up),
 		cmocka_unit_test(the_overtaken_begin_nothing),
 		cmocka_unit_test(jitter_does_not_shift_a_spurt),
 		cmocka_unit_test(a_stall_is_no_jump),

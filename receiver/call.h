@@ -52,6 +52,7 @@ void call_stop(struct call *c, const char *reason);
 /* From the recorder. */
 void call_session_opened(struct call *c, int r);
 void call_session_closed(struct call *c);
+void call_broken(struct call *c);                    /* its unpacker is no more */
 void call_failing(struct call *c, uint64_t user_id); /* their frames do not open */
 
 #endif

@@ -110,6 +110,8 @@ static const char *verdict_name(enum vgw_verdict verdict)
 		return "refused";
 	case VGW_UNREACHABLE:
 		return "unreachable";
+	case VGW_FAILED:
+		return "failed";
 	}
 	return "?";
 }
@@ -141,14 +143,14 @@ void call_ended(struct call *c, const struct vgw_action *a)
 	call_recording_end(c, verdict_name(c->verdict));
 }
 
-void call_stop(struct call *c, const char *reason)
+static void end(struct call *c, enum vgw_verdict verdict, const char *reason)
 {
-	struct vgw_action a = { .verdict = VGW_LEFT, .text = reason };
+	struct vgw_action a = { .verdict = verdict, .text = reason };
 
 	if (c->ended)
 		return;
 	if (c->vgw != NULL) {
-		vgw_stop(c->vgw, VGW_LEFT, reason, td_mono_ns());
+		vgw_stop(c->vgw, verdict, reason, td_mono_ns());
 		call_pump(c);
 	} else {
 		call_ended(c, &a);
@@ -156,7 +158,18 @@ void call_stop(struct call *c, const char *reason)
 	}
 }
 
+void call_stop(struct call *c, const char *reason)
+{
+	end(c, VGW_LEFT, reason);
+}
+
 /* ---- from the recorder ---- */
+
+void call_broken(struct call *c)
+{
+	call_emit(c, "error", "message", "the unpacker of this call cannot be kept running");
+	end(c, VGW_FAILED, "the unpacker of this call cannot be kept running");
+}
 
 void call_session_opened(struct call *c, int r)
 {

@@ -66,7 +66,7 @@ struct lane {
 	uint64_t last_packet_ns;
 	uint64_t newest_ns; /* the latest time the worker was told */
 	bool congested;     /* and somebody waits for conf.drained */
-	bool ending;
+	bool ending, abandoned;
 
 	uv_async_t *down;    /* the lane thread found the worker gone */
 	uv_poll_t *writable; /* the request pipe has room again */
@@ -209,16 +209,27 @@ static int worker_start(struct lane *l)
 	return TD_OK;
 }
 
-static void worker_start_or_retry(struct lane *l)
+static void abandon(struct lane *l, const char *why)
 {
-	if (worker_start(l) == TD_OK)
-		return;
-	l->conf.worker_lost(l->conf.user, l->conf.index, strerror(errno), true);
+	l->abandoned = true;
+	lane_thread_abandon(l->thread);
+	l->conf.worker_lost(l->conf.user, l->conf.index, why, true);
+}
+
+bool lane_abandoned(const struct lane *l)
+{
+	return l->abandoned;
+}
+
+static void worker_start_or_abandon(struct lane *l)
+{
+	if (worker_start(l) != TD_OK)
+		abandon(l, strerror(errno));
 }
 
 static void on_respawn(uv_timer_t *timer)
 {
-	worker_start_or_retry(timer->data);
+	worker_start_or_abandon(timer->data);
 }
 
 static void count_shed(void *user, uint64_t conn)
@@ -252,11 +263,13 @@ static void on_down(uv_async_t *async)
 	if (lane_thread_heard(l->thread) == l->heard_before)
 		refused = true; /* not one word: something it needs is not there */
 	l->refusals = refused ? l->refusals + 1 : 0;
-	l->conf.worker_lost(l->conf.user, l->conf.index, text, l->refusals > REFUSALS_MAX);
-	if (l->refusals > REFUSALS_MAX)
+	if (l->refusals > REFUSALS_MAX) {
+		abandon(l, text);
 		return;
+	}
+	l->conf.worker_lost(l->conf.user, l->conf.index, text, false);
 	if (l->respawn_ms == 0)
-		worker_start_or_retry(l);
+		worker_start_or_abandon(l);
 	else
 		uv_timer_start(l->respawn, on_respawn, l->respawn_ms, 0);
 	l->respawn_ms = l->respawn_ms == 0 ? 5 : l->respawn_ms * 2;
@@ -468,7 +481,9 @@ void lane_packet(struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8
 {
 	struct ipc_packet packet = { .arrival_ns = arrival_ns };
 
-	if (ipc_queue_put(&l->queue, IPC_PACKET, conn, &packet, sizeof(packet), data, len) != TD_OK)
+	if (l->abandoned ||
+		ipc_queue_put(&l->queue, IPC_PACKET, conn, &packet, sizeof(packet), data, len) !=
+			TD_OK)
 		lane_count(l, conn, COUNTER_OVERLOAD, 1);
 	if (arrival_ns > l->last_packet_ns)
 		l->last_packet_ns = arrival_ns;

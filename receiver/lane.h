@@ -32,7 +32,8 @@ struct lane_conf {
 	void *user;                 /* of ops and of what follows */
 	/* The queue has room again after lane_congested() was true. */
 	void (*drained)(void *user);
-	/* The worker was lost and is replaced, or cannot be started at all (fatal). */
+	/* The worker was lost and is replaced, or cannot be kept running (fatal): then nothing is
+	 * heard any more on this lane, and what was recorded can be finished. */
 	void (*worker_lost)(void *user, unsigned index, const char *how, bool fatal);
 };
 
@@ -70,6 +71,9 @@ void lane_count(struct lane *l, uint64_t conn, enum td_counter what, uint64_t n)
 
 /* Puts a bookmark into the connection's stream; takes c over (from malloc). Counters go before. */
 void lane_control(struct lane *l, uint64_t conn, struct lane_control *c);
+
+/* True after a fatal worker_lost. */
+bool lane_abandoned(const struct lane *l);
 
 /* Writes what the pipe takes. The loop's driver calls it once a turn for every lane. */
 void lane_flush(struct lane *l);

@@ -30,7 +30,7 @@ struct lane_thread {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	int next_fd; /* a new worker's reply pipe; -1: none yet */
-	bool ending;
+	bool ending, abandoned;
 	uint64_t last_serial;
 	struct lane_control *pending, **pending_end;
 
@@ -171,6 +171,8 @@ uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c)
 	c->next = NULL;
 	*t->pending_end = c;
 	t->pending_end = &c->next;
+	if (t->abandoned)
+		pthread_cond_signal(&t->changed);
 	pthread_mutex_unlock(&t->lock);
 	return serial; /* c may be carried out and freed by now */
 }
@@ -186,20 +188,24 @@ void lane_thread_pending(struct lane_thread *t,
 	pthread_mutex_unlock(&t->lock);
 }
 
+/* The oldest control; the lock is held. */
+static struct lane_control *control_pop(struct lane_thread *t)
+{
+	struct lane_control *c = t->pending;
+
+	if (c != NULL && (t->pending = c->next) == NULL)
+		t->pending_end = &t->pending;
+	return c;
+}
+
 /* The oldest control, when it has this serial: echoes come in order or the worker is broken. */
 static struct lane_control *control_take(struct lane_thread *t, uint64_t serial)
 {
-	struct lane_control *c;
+	struct lane_control *c = NULL;
 
 	pthread_mutex_lock(&t->lock);
-	c = t->pending;
-	if (c != NULL && c->serial == serial) {
-		t->pending = c->next;
-		if (t->pending == NULL)
-			t->pending_end = &t->pending;
-	} else {
-		c = NULL;
-	}
+	if (t->pending != NULL && t->pending->serial == serial)
+		c = control_pop(t);
 	pthread_mutex_unlock(&t->lock);
 	return c;
 }
@@ -375,8 +381,18 @@ static int next_worker(struct lane_thread *t)
 	int fd;
 
 	pthread_mutex_lock(&t->lock);
-	while (t->next_fd < 0 && !t->ending)
-		pthread_cond_wait(&t->changed, &t->lock);
+	while (t->next_fd < 0 && !t->ending) {
+		struct lane_control *c = t->abandoned ? control_pop(t) : NULL;
+
+		if (c == NULL) {
+			pthread_cond_wait(&t->changed, &t->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&t->lock);
+		control_carry_out(t, c);
+		lane_control_free(c);
+		pthread_mutex_lock(&t->lock);
+	}
 	fd = t->next_fd;
 	t->next_fd = -1;
 	pthread_mutex_unlock(&t->lock);
@@ -440,6 +456,14 @@ void lane_thread_free(struct lane_thread *t)
 	pthread_cond_destroy(&t->changed);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
+}
+
+void lane_thread_abandon(struct lane_thread *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->abandoned = true;
+	pthread_cond_signal(&t->changed);
+	pthread_mutex_unlock(&t->lock);
 }
 
 void lane_thread_worker(struct lane_thread *t, int reply_fd)

@@ -80,6 +80,10 @@ void lane_thread_end(struct lane_thread *t);
 /* Gives the thread the reply pipe of a new worker (it closes it), after worker_down or at start. */
 void lane_thread_worker(struct lane_thread *t, int reply_fd);
 
+/* There will be no worker any more: from here on controls are carried out as they are posted, so
+ * that what was recorded can be finished. */
+void lane_thread_abandon(struct lane_thread *t);
+
 /* Takes over c (from malloc, lane_control_free()) and gives it the next serial, which is returned.
  */
 uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c);

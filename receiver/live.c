@@ -60,6 +60,7 @@ static int verdict_status(enum vgw_verdict verdict)
 	switch (verdict) {
 	case VGW_LEFT:
 		return EXIT_DONE;
+	case VGW_FAILED:
 	case VGW_UNREACHABLE:
 		return EXIT_FAILED;
 	case VGW_REMOVED:
@@ -100,7 +101,7 @@ static void join(struct live *l, const struct connection_info *info)
 	struct live_call *c = calloc(1, sizeof(*c));
 
 	if (c == NULL || call_new(&c->call, &conf, info) != TD_OK) {
-		log_error("out of memory");
+		log_error("the call cannot be begun");
 		free(c);
 		return;
 	}
@@ -211,6 +212,14 @@ void live_session_closed(struct live *l, uint64_t conn)
 
 	if (call != NULL)
 		call_session_closed(call);
+}
+
+void live_broken(struct live *l, uint64_t conn)
+{
+	struct call *call = call_by_conn(l, conn);
+
+	if (call != NULL)
+		call_broken(call);
 }
 
 void live_failing(struct live *l, uint64_t conn, uint64_t user_id)

@@ -133,11 +133,14 @@ static void on_drained(void *user)
 		replay_drained(r->replay);
 }
 
-static void on_broken(void *user)
+static void on_broken(void *user, uint64_t conn)
 {
 	struct receiver *r = user;
 
-	uv_stop(&r->loop);
+	if (r->live != NULL)
+		live_broken(r->live, conn);
+	else
+		replay_stop(r->replay);
 }
 
 /* ---- start and end ---- */

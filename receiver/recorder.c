@@ -240,13 +240,17 @@ static void on_drained(void *user)
 static void on_worker_lost(void *user, unsigned index, const char *how, bool fatal)
 {
 	struct recorder *r = user;
-	struct connection *c;
+	struct connection *c, *next;
 	char text[256];
 
 	if (fatal) {
 		log_error("lane %u: the unpacker cannot be kept running: %s", index, how);
 		r->failed = true;
-		r->conf.broken(r->conf.user);
+		for (c = r->connections; c != NULL; c = next) {
+			next = c->next;
+			if (c->lane == r->lanes[index])
+				r->conf.broken(r->conf.user, c->conn);
+		}
 		return;
 	}
 	snprintf(text, sizeof(text), "lane %u: unpacker lost (%s), replaced", index, how);
@@ -322,13 +326,16 @@ void recorder_awake(struct recorder *r)
 
 uint64_t recorder_connect(struct recorder *r, uint64_t guild_id, struct lane **ret_lane)
 {
+	struct lane *lane = r->lanes[guild_id % r->lane_count];
 	struct connection *c = calloc(1, sizeof(*c));
 
-	if (c == NULL)
+	if (c == NULL || lane_abandoned(lane)) {
+		free(c);
 		return 0;
+	}
 	c->conn = ++r->last_conn;
 	c->guild_id = guild_id;
-	c->lane = r->lanes[guild_id % r->lane_count];
+	c->lane = lane;
 	if (lane_conn_open(c->lane, c->conn) != TD_OK) {
 		free(c);
 		return 0;

@@ -31,8 +31,9 @@ struct recorder_conf {
 	void (*failing)(void *user, uint64_t conn, uint64_t user_id);
 	/* A lane that was congested has room again. */
 	void (*drained)(void *user);
-	/* An unpacker cannot be started any more: recording is over. */
-	void (*broken)(void *user);
+	/* The unpacker of this connection cannot be kept running: nothing of it is heard any more.
+	 */
+	void (*broken)(void *user, uint64_t conn);
 	void *user;
 };
 
@@ -42,7 +43,8 @@ int recorder_new(struct recorder **ret, const struct recorder_conf *conf, char *
 /* Ends the lanes; sessions still open are closed as they are. NULL is fine. */
 void recorder_free(struct recorder *r);
 
-/* A new voice connection of this guild: its number, never used before, and its lane. 0: no memory.
+/* A new voice connection of this guild: its number, never used before, and its lane. 0: no memory,
+ * or no unpacker.
  */
 uint64_t recorder_connect(struct recorder *r, uint64_t guild_id, struct lane **ret_lane);
 void recorder_disconnect(struct recorder *r, uint64_t conn);

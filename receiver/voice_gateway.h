@@ -65,6 +65,7 @@ enum vgw_verdict {
 	VGW_INFO_NEEDED, /* can go on only with new connection info */
 	VGW_REFUSED,     /* the server will not have us: authentication, version, protocol */
 	VGW_UNREACHABLE, /* gave up connecting */
+	VGW_FAILED,      /* nothing can be recorded here any more (said with vgw_stop() alone) */
 };
 
 struct vgw_action {

@@ -44,7 +44,9 @@ static void refuse(struct call *c, enum control_command command, const char *why
 static void command_pause(struct call *c)
 {
 	if (c->recording != RECORDING_ON) {
-		refuse(c, COMMAND_PAUSE, "nothing is being recorded");
+		refuse(c, COMMAND_PAUSE,
+			c->recording == RECORDING_PAUSED ? "already paused"
+							 : "nothing is being recorded");
 		return;
 	}
 	lane_conn_flush(c->lane, c->conn);

@@ -11,7 +11,7 @@ complain() {
 }
 
 if command -v clang-format >/dev/null; then
-	find common unpacker sinks receiver tests examples -name '*.[ch]' -print0 |
+	find common unpacker sinks receiver tests examples -name '*.[ch]' -not -path '*/node_modules/*' -print0 |
 		xargs -0 clang-format --dry-run -Werror || complain "formatting (clang-format -i)"
 else
 	complain "clang-format is not installed"

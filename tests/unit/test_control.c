@@ -267,7 +267,7 @@ static void test_voice_state(void **state)
 
 	assert_int_equal(parse(&c, &guild,
 				 "{\"t\":\"VOICE_STATE_UPDATE\",\"d\":{\"user_id\":\"12\",\"guild_"
-	                         "id\":"
+				 "id\":"
 				 "\"41771983423143937\",\"channel_id\":\"5\",\"session_id\":null}}",
 				 err),
 		TD_ERR_USAGE);
@@ -284,7 +284,7 @@ static void test_voice_server(void **state)
 	assert_int_equal(parse(&c, &guild,
 				 "{\"op\":0,\"t\":\"VOICE_SERVER_UPDATE\",\"d\":{\"token\":\"" TOKEN
 				 "\",\"guild_id\":\"41771983423143937\",\"endpoint\":\"a.example:"
-	                         "2053\"}}",
+				 "2053\"}}",
 				 err),
 		TD_OK);
 	assert_int_equal(c.type, CONTROL_VOICE_SERVER);

@@ -363,7 +363,7 @@ static void recreation(void **state)
 		assert_true(before < s->now_ns);
 		assert_int_equal(sim_say_text(s, i, 24,
 					 "{\"epoch\":1,\"protocol_version\":1,\"transition_id\":"
-		                         "null}"),
+					 "null}"),
 			TD_OK);
 		assert_int_equal(s->c[i].pass_until_ns, UINT64_MAX);
 		assert_int_equal(s->c[i].n_packages, 1);

@@ -76,6 +76,11 @@ interop:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check
 	@tests/interop/run.sh $(BUILD)
 
+## bench: CPU time of the end-to-end encryption on this machine; also in build/bench.json
+bench:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/tests/bench
+	@$(BUILD)/tests/bench $(BUILD)/bench.json
+
 ## lint: formatting and the direction of includes
 lint:
 	@tests/lint.sh
@@ -92,6 +97,8 @@ $(BUILD)/unpacker: $(call obj,unpacker/main.c) $(LIBS)
 	$(call link,common unpacker)
 $(BUILD)/tests/voiceserver: $(call obj,$(call src,tests/voiceserver)) $(LIBS)
 	$(call link,$(FOLDERS) tests)
+$(BUILD)/tests/bench: $(call obj,$(call src,tests/bench)) $(LIBS)
+	$(call link,common unpacker receiver)
 $(BUILD)/tests/track_check: $(call obj,tests/tools/track_check.c tests/tools/truth_read.c \
 		tests/voiceserver/ogg_clip.c) $(LIBS)
 	$(call link,common sinks tests)
@@ -135,6 +142,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz interop lint deps ci-deps clean help
+.PHONY: all tests demo check unit fuzz interop bench lint deps ci-deps clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

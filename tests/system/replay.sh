@@ -32,7 +32,7 @@ check "the manifests differ in nothing but their time" cmp out/a/session.json ou
 recorded "XChaCha20" --speakers 3 --seconds 10 --seed 2 --mode aead_xchacha20_poly1305_rtpsize
 recorded "plain RTP" --speakers 3 --seconds 10 --seed 3 --mode none
 recorded "duplicates and reordering" --speakers 4 --seconds 20 --seed 4 --duplicate 5 --reorder 10 --reorder-depth 5
-recorded "jitter of 60 ms" --speakers 4 --seconds 20 --seed 5 --jitter 60
+recorded "jitter of 30 ms" --speakers 4 --seconds 20 --seed 5 --jitter 30
 recorded "garbage, corrupt and cut datagrams" --speakers 4 --seconds 20 --seed 6 --garbage 30 --corrupt 2 --truncate 2
 recorded "3 % lost" --speakers 4 --seconds 30 --seed 7 --loss 3
 recorded "bursts lost" --speakers 4 --seconds 30 --seed 8 --burst-loss 1 --burst-length 8

@@ -16,8 +16,9 @@ endif
 PACKAGES := gcc make pkg-config libopus-dev libsodium-dev libssl-dev libwebsockets-dev \
 	libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev libogg-dev libpcap-dev \
 	libseccomp-dev libcmocka-dev
-# Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter.
-CI_PACKAGES := clang libclang-rt-14-dev clang-format
+# Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter,
+# valgrind.
+CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind
 
 PKG_common := libsodium libcrypto opus
 PKG_unpacker := libseccomp
@@ -81,6 +82,11 @@ bench:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/tests/bench
 	@$(BUILD)/tests/bench $(BUILD)/bench.json
 
+## ct: whether time depends on secrets, as far as valgrind sees it
+ct:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/tests/ct_check
+	@valgrind -q --error-exitcode=1 --suppressions=tests/ct/ct.supp $(BUILD)/tests/ct_check
+
 ## lint: formatting and the direction of includes
 lint:
 	@tests/lint.sh
@@ -99,6 +105,8 @@ $(BUILD)/tests/voiceserver: $(call obj,$(call src,tests/voiceserver)) $(LIBS)
 	$(call link,$(FOLDERS) tests)
 $(BUILD)/tests/bench: $(call obj,$(call src,tests/bench)) $(LIBS)
 	$(call link,common unpacker receiver)
+$(BUILD)/tests/ct_check: $(call obj,tests/ct/ct_check.c) $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
+	$(call link,common receiver)
 $(BUILD)/tests/track_check: $(call obj,tests/tools/track_check.c tests/tools/truth_read.c \
 		tests/voiceserver/ogg_clip.c) $(LIBS)
 	$(call link,common sinks tests)
@@ -110,6 +118,9 @@ $(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests
 # These make allocations fail.
 $(BUILD)/tests/test_mls_nomem $(BUILD)/tests/test_dave_nomem: ALL_LDFLAGS += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=sodium_malloc
+
+# This one says where the outcome of a comparison is public.
+$(BUILD)/tests/ct_check: ALL_LDFLAGS += -Wl,--wrap=mls_equal
 
 # Published test vectors: one program, given the folder with the files.
 $(BUILD)/tests/mls_vectors: $(call obj,$(wildcard tests/vectors/mls_*.c)) $(BUILD)/libcommon.a
@@ -142,6 +153,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz interop bench lint deps ci-deps clean help
+.PHONY: all tests demo check unit fuzz interop bench ct lint deps ci-deps clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -13,7 +13,7 @@ ifneq ($(SAN),)
 BUILD := build/san
 endif
 
-PACKAGES := gcc make pkg-config libopus-dev libsodium-dev libssl-dev libwebsockets-dev \
+PACKAGES := gcc libc6-dev make pkg-config procps libopus-dev libsodium-dev libssl-dev libwebsockets-dev \
 	libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev libogg-dev libpcap-dev \
 	libseccomp-dev libcmocka-dev
 # Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter,

@@ -14,8 +14,8 @@ BUILD := build/san
 endif
 
 PACKAGES := gcc libc6-dev make pkg-config procps libopus-dev libsodium-dev libssl-dev \
-	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev libogg-dev libpcap-dev \
-	libseccomp-dev libcmocka-dev
+	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev \
+	libogg-dev libpcap-dev libseccomp-dev libcmocka-dev
 # Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter,
 # valgrind.
 CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind

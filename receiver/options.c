@@ -45,9 +45,9 @@ static const char usage[] =
 	"  -V, --version         version\n"
 	"\n"
 	"Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 new connection info\n"
-	"is needed or the server turned us away for good, 130 ended by a second signal. "
-	"docs/events.md describes the input\n"
-	"lines and the events, docs/session.md what is written.\n";
+	"is needed or the server turned us away for good, 130 ended by a second signal.\n"
+	"docs/events.md describes the input lines and the events, docs/session.md what is\n"
+	"written.\n";
 
 enum option_id {
 	OPT_JOIN = 256,

@@ -30,7 +30,8 @@ run_tap() {
 	skipped=$((skipped + skip))
 	if [ "$bad" -gt 0 ]; then
 		echo "FAIL $name (exit status $status)"
-		grep -v '^ok ' "$log" | tail -n 40 | sed 's/^/    /'
+		grep '^not ok ' "$log" | sed 's/^/    /'
+		grep -v '^ok ' "$log" | tail -n 60 | sed 's/^/    /'
 	else
 		echo "ok   $name: $ok"
 	fi

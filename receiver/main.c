@@ -227,6 +227,8 @@ static int run(struct receiver *r)
 
 static void end(struct receiver *r)
 {
+	uv_timer_stop(&r->progress);
+	console_progress(r->console, "");
 	if (r->recorder != NULL)
 		recorder_print_tracks(r->recorder);
 	live_end(r->live);

@@ -43,7 +43,7 @@ struct ipc_conn_open {
 	uint32_t want;     /* IPC_WANT_* */
 	uint32_t channels; /* of decoded frames: 1 or 2 */
 };
-enum { IPC_WANT_PCM = 1u << 0, IPC_WANT_RTCP = 1u << 1 };
+enum { IPC_WANT_PCM = 1u << 0, IPC_WANT_RTCP = 1u << 1, IPC_WANT_OPUS = 1u << 2 };
 
 /* KEY: packets of the connection are opened with this; for a moment also with the one before, and
  * those that came a moment ago and did not open are tried again. */
@@ -126,6 +126,22 @@ enum ipc_frame_kind {
 /* The first frame of a talk spurt: take the position from sent_ns, not from the frame before. */
 enum { IPC_FRAME_SPURT = 1u << 0 };
 
+/* OPUS: one Opus packet as it was sent, decrypted, behind it: in the order in which the frames come,
+ * and before the frame that is decoded from it. Never one that Opus would refuse for its framing. */
+struct ipc_opus {
+	uint64_t user_id; /* these as in struct ipc_frame */
+	uint64_t arrival_ns;
+	int64_t sent_ns;
+	uint32_t ssrc;
+	uint32_t rtp_ts;
+	uint32_t lost; /* samples missing right before it because packets were lost; a pause is not */
+	uint16_t seq;
+	uint16_t samples; /* per channel, 48 kHz: what it decodes to; 120-5760 */
+	uint8_t flags;    /* IPC_FRAME_* */
+	uint8_t silence;  /* 1: it is the Opus silence frame */
+	uint8_t zero[6];
+};
+
 /* RTCP: a decrypted, well-formed compound packet behind it, for those who want it. */
 struct ipc_rtcp {
 	uint64_t arrival_ns;
@@ -179,7 +195,8 @@ enum ipc_dir { IPC_TO_WORKER, IPC_TO_RECEIVER };
 	X(COUNTERS, 67, IPC_TO_RECEIVER, struct ipc_counters, 0)                                   \
 	X(CONTROL_ECHO, 68, IPC_TO_RECEIVER, struct ipc_control, 0)                                \
 	X(PONG, 69, IPC_TO_RECEIVER, struct ipc_empty, 0)                                          \
-	X(LOG, 70, IPC_TO_RECEIVER, struct ipc_log, IPC_MAX_LOG)
+	X(LOG, 70, IPC_TO_RECEIVER, struct ipc_log, IPC_MAX_LOG)                                   \
+	X(OPUS, 71, IPC_TO_RECEIVER, struct ipc_opus, IPC_MAX_DGRAM)
 
 struct ipc_empty {
 	char none[0];
@@ -202,6 +219,7 @@ _Static_assert(sizeof(struct ipc_dave_sender) == 24, "ipc_dave_sender has paddin
 _Static_assert(sizeof(struct ipc_frame) == 48, "ipc_frame has padding");
 _Static_assert(offsetof(struct ipc_frame, zero) + 9 == sizeof(struct ipc_frame),
 	"ipc_frame has padding at its end");
+_Static_assert(sizeof(struct ipc_opus) == 48, "ipc_opus has padding");
 _Static_assert(sizeof(struct ipc_rtcp) == 24, "ipc_rtcp has padding");
 _Static_assert(sizeof(struct ipc_counters) == 16 + 8 * COUNTER_COUNT, "ipc_counters has padding");
 

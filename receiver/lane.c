@@ -113,7 +113,7 @@ static void put_conn_open(struct lane *l, uint64_t conn)
 {
 	struct ipc_conn_open open = { .reorder_ns = l->conf.reorder_ns,
 		.hold_ns = l->conf.hold_ns,
-		.want = IPC_WANT_PCM | IPC_WANT_RTCP,
+		.want = l->conf.want,
 		.channels = l->conf.channels };
 
 	put(l, IPC_CONN_OPEN, conn, &open, sizeof(open));
@@ -591,6 +591,7 @@ int lane_new(struct lane **ret, const struct lane_conf *conf)
 {
 	struct lane *l = calloc(1, sizeof(*l));
 	struct lane_thread_conf thread_conf = { .ops = conf->ops,
+		.decodes = (conf->want & IPC_WANT_PCM) != 0,
 		.user = conf->user,
 		.worker_down = on_worker_down,
 		.worker_user = l };

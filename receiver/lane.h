@@ -26,6 +26,7 @@ struct lane_conf {
 	unsigned index;       /* for messages */
 	const char *unpacker; /* path of the program */
 	bool live;            /* drop the oldest packets when the queue is full; else never drop */
+	uint32_t want;        /* IPC_WANT_* */
 	unsigned channels;    /* of decoded frames */
 	uint64_t reorder_ns, hold_ns;
 	struct lane_thread_ops ops; /* on the lane thread */

@@ -14,6 +14,7 @@
 #include "common/err.h"
 #include "common/ipc.h"
 #include "common/log.h"
+#include "common/opus_packet.h"
 
 /* A session of files on this lane, found by the connection it records. */
 struct lane_session {
@@ -216,7 +217,7 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 {
 	const struct ipc_frame *f = msg->body;
 	struct sink_session *sinks = session_of(t, msg->hdr.conn);
-	struct sink_frame frame;
+	struct td_frame frame;
 
 	if (f->samples == 0 || f->samples > 5760 || f->channels < 1 || f->channels > 2 ||
 		f->kind >= IPC_FRAME_KINDS || msg->data_len != 2u * f->samples * f->channels ||
@@ -225,7 +226,8 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 	t->conf.ops.sound(t->conf.user, f->samples);
 	if (sinks == NULL)
 		return TD_OK;
-	frame = (struct sink_frame){ .user_id = f->user_id,
+	frame = (struct td_frame){ .size = sizeof(frame),
+		.user_id = f->user_id,
 		.arrival_ns = f->arrival_ns,
 		.sent_ns = f->sent_ns,
 		.ssrc = f->ssrc,
@@ -234,9 +236,40 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 		.samples = f->samples,
 		.kind = f->kind,
 		.channels = f->channels,
-		.spurt = (f->flags & IPC_FRAME_SPURT) != 0,
+		.flags = (f->flags & IPC_FRAME_SPURT) != 0 ? TD_FRAME_SPURT : 0,
 		.pcm = (const int16_t *)(const void *)msg->data };
 	sink_session_frame(sinks, &frame);
+	return TD_OK;
+}
+
+static int on_opus(struct lane_thread *t, const struct ipc_msg *msg)
+{
+	const struct ipc_opus *o = msg->body;
+	struct sink_session *sinks = session_of(t, msg->hdr.conn);
+	struct td_packet packet;
+
+	if (o->samples == 0 || o->samples > 5760 || msg->data_len == 0 ||
+		opus_packet_samples(msg->data, msg->data_len) != o->samples ||
+		o->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
+		return TD_ERR_MALFORMED;
+	if (!t->conf.decodes)
+		t->conf.ops.sound(t->conf.user, o->samples);
+	if (sinks == NULL)
+		return TD_OK;
+	packet = (struct td_packet){ .size = sizeof(packet),
+		.user_id = o->user_id,
+		.arrival_ns = o->arrival_ns,
+		.sent_ns = o->sent_ns,
+		.ssrc = o->ssrc,
+		.rtp_ts = o->rtp_ts,
+		.samples = o->samples,
+		.lost = o->lost,
+		.seq = o->seq,
+		.silence = o->silence != 0,
+		.flags = (o->flags & IPC_FRAME_SPURT) != 0 ? TD_FRAME_SPURT : 0,
+		.len = (uint32_t)msg->data_len,
+		.data = msg->data };
+	sink_session_packet(sinks, &packet);
 	return TD_OK;
 }
 
@@ -287,6 +320,8 @@ static int dispatch(struct lane_thread *t, const struct ipc_msg *msg)
 		return on_ready(t, msg);
 	case IPC_FRAME:
 		return on_frame(t, msg);
+	case IPC_OPUS:
+		return on_opus(t, msg);
 	case IPC_COUNTERS:
 		on_counters(t, msg);
 		return TD_OK;

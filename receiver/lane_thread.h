@@ -52,7 +52,7 @@ struct lane_thread_ops {
 	void (*session_event)(void *user, uint64_t conn, const struct sink_event *event);
 	/* For a second, no encrypted frame of this user opened that should have. */
 	void (*failing)(void *user, uint64_t conn, uint64_t user_id);
-	/* What the unpacker counted since last time, and sound that reached the sinks (samples). */
+	/* What the unpacker counted since last time, and sound that came back (samples). */
 	void (*counted)(void *user, const uint64_t delta[static COUNTER_COUNT]);
 	void (*sound)(void *user, unsigned samples);
 };
@@ -63,7 +63,8 @@ struct lane_thread;
 
 struct lane_thread_conf {
 	struct lane_thread_ops ops;
-	void *user; /* of ops */
+	void *user;   /* of ops */
+	bool decodes; /* sound comes as frames, and not as packets alone */
 	/* The reply pipe ended, or what came out of it made no sense (why, static; "" for a plain
 	 * end): the worker is done for. The thread waits for lane_thread_worker(). */
 	void (*worker_down)(void *worker_user, const char *why);

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/ids.h"
+#include "common/ipc.h"
 #include "common/log.h"
 #include "receiver/worker_process.h"
 
@@ -402,6 +403,7 @@ int recorder_session_open(struct recorder *r, uint64_t conn, uint64_t channel_id
 		.user_id = user_id,
 		.start_ns = start_ns,
 		.start_utc_ns = start_utc_ns,
+		.live = r->conf.live,
 		.specs = (const struct sink_spec *const *)o->sinks,
 		.spec_count = o->sink_count };
 	lane_control(to->lane, conn, c);
@@ -508,16 +510,26 @@ static int handles_init(struct recorder *r)
 	return TD_OK;
 }
 
-static unsigned channels_wanted(const struct options *o)
+/* What the workers have to send so that every sink gets what it wants. */
+static void find_wants(const struct options *o, uint32_t *ret_want, unsigned *ret_channels)
 {
-	unsigned channels = 1;
+	struct td_wants wants;
 	size_t i;
 
+	*ret_want = 0;
+	*ret_channels = 1;
 	for (i = 0; i < o->sink_count; i++) {
-		if (sink_spec_channels(o->sinks[i]) > channels)
-			channels = sink_spec_channels(o->sinks[i]);
+		sink_spec_wants(o->sinks[i], &wants);
+		if ((wants.what & TD_WANT_OPUS) != 0)
+			*ret_want |= IPC_WANT_OPUS;
+		if ((wants.what & TD_WANT_RTCP) != 0)
+			*ret_want |= IPC_WANT_RTCP;
+		if ((wants.what & TD_WANT_PCM) == 0)
+			continue;
+		*ret_want |= IPC_WANT_PCM;
+		if (wants.channels > *ret_channels)
+			*ret_channels = wants.channels;
 	}
-	return channels;
 }
 
 static int lanes_start(struct recorder *r)
@@ -526,7 +538,6 @@ static int lanes_start(struct recorder *r)
 	struct lane_conf lane = { .loop = conf->loop,
 		.unpacker = r->unpacker,
 		.live = conf->live,
-		.channels = channels_wanted(conf->options),
 		.reorder_ns = (conf->live ? LIVE_REORDER_MS : REPLAY_REORDER_MS) * TD_MS_NS,
 		.hold_ns = HOLD_MS * TD_MS_NS,
 		.ops = { .session_opened = on_session_opened,
@@ -541,6 +552,7 @@ static int lanes_start(struct recorder *r)
 		.worker_lost = on_worker_lost };
 	int e;
 
+	find_wants(conf->options, &lane.want, &lane.channels);
 	if ((r->lanes = calloc(conf->options->workers, sizeof(struct lane *))) == NULL)
 		return TD_ERR_NOMEM;
 	for (; r->lane_count < conf->options->workers; r->lane_count++) {

@@ -10,22 +10,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "sinks/outfile.h"
-#include "sinks/track.h"
-#include "sinks/wav.h"
+#include "sinks/registry.h"
 
-enum { FILE_NAME_MAX = 64, FILE_NAME_TRIES = 1000, FILE_CHUNK = 1024 };
-
-static const struct td_writer_ops *const writers[] = { &wav_writer };
+enum { FILE_NAME_MAX = 64, FILE_NAME_TRIES = 1000 };
 
 struct file_sink {
 	const struct td_host *host;
 	const struct td_writer_ops *writer;
 	int dir_fd;
 	uint32_t channels;
-	bool failed; /* something of this session could not be written */
-	struct track_set *tracks;
 };
 
 /* The file of one track. */
@@ -33,11 +29,11 @@ struct file_track {
 	struct file_sink *sink;
 	uint64_t user_id;
 	uint64_t samples; /* written; what the file holds once it is closed */
-	bool dirty;       /* written to since the last refresh */
 	bool failed;
 	char name[FILE_NAME_MAX];
 	struct outfile *out;
 	struct td_output output;
+	struct td_writer_conf conf;
 	void *writer; /* NULL: closed */
 };
 
@@ -73,7 +69,7 @@ static int file_fail(struct file_track *t, int r)
 	int cause = t->out != NULL ? outfile_errno(t->out) : 0;
 
 	if (!t->failed) {
-		t->failed = t->sink->failed = true;
+		t->failed = true;
 		file_say(t->sink, TD_EVENT_FAILED, "%s: %s; this file ends here", t->name,
 			cause != 0 ? strerror(cause) : td_strerror(r));
 	}
@@ -144,7 +140,11 @@ static int track_file_open(void **ret_track, void *user, const struct td_track *
 		goto out;
 	created = true;
 	t->output = outfile_output(t->out);
-	if ((r = s->writer->open(&t->writer, &t->output, s->channels)) < 0)
+	t->conf = (struct td_writer_conf){ .size = sizeof(t->conf),
+		.source = TD_WANT_PCM,
+		.channels = s->channels,
+		.rate = TD_RATE };
+	if ((r = s->writer->open(&t->writer, &t->output, &t->conf)) < 0)
 		goto out;
 	if ((r = outfile_flush(t->out)) < 0)
 		goto out;
@@ -160,7 +160,6 @@ out:
 
 		if (created)
 			unlinkat(s->dir_fd, part, 0);
-		s->failed = true;
 		file_say(s, TD_EVENT_FAILED, "%s: %s; this speaker is not recorded", t->name,
 			r == TD_ERR_IO ? strerror(cause) : td_strerror(r));
 		track_file_free(t);
@@ -168,39 +167,12 @@ out:
 	return r;
 }
 
-/* Interleaved samples in `to` channels from those in `from`; both 1 or 2, not the same. */
-static void convert(int16_t *out, const int16_t *in, uint32_t samples, uint32_t from)
-{
-	for (uint32_t i = 0; i < samples; i++) {
-		if (from == 1)
-			out[2 * i] = out[2 * i + 1] = in[i];
-		else
-			out[i] = (int16_t)(((int32_t)in[2 * i] + in[2 * i + 1]) / 2);
-	}
-}
-
-static int track_file_audio(void *state, const int16_t *pcm, uint32_t samples, uint32_t channels)
+static int track_file_audio(void *state, const int16_t *pcm, uint32_t samples)
 {
 	struct file_track *t = state;
-	struct file_sink *s = t->sink;
-	int16_t converted[2 * FILE_CHUNK];
-	int r = TD_OK;
+	int r = t->sink->writer->write(t->writer, pcm, samples);
 
-	t->dirty = true;
-	if (channels == s->channels) {
-		r = s->writer->write(t->writer, pcm, samples);
-		t->samples += samples;
-		return r < 0 ? file_fail(t, r) : TD_OK;
-	}
-	while (samples > 0 && r == TD_OK) {
-		uint32_t n = samples < FILE_CHUNK ? samples : FILE_CHUNK;
-
-		convert(converted, pcm, n, channels);
-		r = s->writer->write(t->writer, converted, n);
-		t->samples += n;
-		pcm += (size_t)n * channels;
-		samples -= n;
-	}
+	t->samples += samples;
 	return r < 0 ? file_fail(t, r) : TD_OK;
 }
 
@@ -209,7 +181,6 @@ static int track_file_silence(void *state, uint64_t n)
 	struct file_track *t = state;
 	int r = t->sink->writer->silence(t->writer, n);
 
-	t->dirty = true;
 	t->samples += n;
 	return r < 0 ? file_fail(t, r) : TD_OK;
 }
@@ -245,16 +216,24 @@ static void track_file_named(void *state, uint64_t user_id, uint32_t own)
 			t->name, strerror(errno));
 }
 
-static const struct td_track_ops track_file = {
-	.abi = TD_SINK_ABI,
-	.size = sizeof(struct td_track_ops),
-	.open = track_file_open,
-	.audio = track_file_audio,
-	.silence = track_file_silence,
-	.end = track_file_end,
-	.free = track_file_free,
-	.named = track_file_named,
-};
+static int track_file_refresh(void *state)
+{
+	struct file_track *t = state;
+	int r = t->sink->writer->refresh(t->writer);
+
+	return r < 0 ? file_fail(t, r) : TD_OK;
+}
+
+static void track_file_describe(void *state, struct td_file *file)
+{
+	const struct file_track *t = state;
+
+	file->file = t->name;
+	file->format = t->sink->writer->name;
+	file->channels = t->sink->channels;
+	file->rate = TD_RATE;
+	file->samples = t->samples;
+}
 
 /* ---- the sink ---- */
 
@@ -281,149 +260,49 @@ static const char *option(const char *const *options, const char *name)
 	return options[1];
 }
 
-static uint32_t file_channels(const char *const *options)
+static void file_wants(const char *const *options, struct td_wants *ret)
 {
-	return option(options, "channels")[0] == '1' ? 1 : 2;
+	ret->what = TD_WANT_PCM;
+	ret->channels = option(options, "channels")[0] == '1' ? 1 : 2;
 }
 
-static void file_close(void *state)
+static int file_begin(void **ret_state, const struct td_host *host,
+	const struct td_session *session, const char *const *options)
 {
-	struct file_sink *s = state;
-
-	track_set_free(s->tracks);
-	free(s);
-}
-
-static int file_open(void **ret_state, const struct td_host *host, const struct td_session *session,
-	const char *const *options)
-{
+	struct td_wants wants = { .size = sizeof(wants) };
 	struct file_sink *s = calloc(1, sizeof(*s));
-	int r;
 
 	if (s == NULL)
 		return TD_ERR_NOMEM;
+	file_wants(options, &wants);
 	s->host = host;
 	s->dir_fd = session->dir_fd;
-	s->channels = file_channels(options);
-	for (size_t i = 0; i < sizeof(writers) / sizeof(writers[0]); i++) {
-		if (strcmp(writers[i]->name, option(options, "format")) == 0)
-			s->writer = writers[i];
-	}
-	if ((r = track_set_new(&s->tracks, &track_file, s, session->start_ns)) < 0) {
-		file_close(s);
-		return r;
-	}
+	s->channels = wants.channels;
+	s->writer = registry_writer(option(options, "format"));
 	*ret_state = s;
 	return TD_OK;
 }
 
-static int file_frame(void *state, const struct td_frame *frame)
+static void file_close(void *state)
 {
-	struct file_sink *s = state;
-
-	return track_set_frame(s->tracks, frame);
+	free(state);
 }
 
-static int file_finish(void *state, uint64_t end_ns)
-{
-	struct file_sink *s = state;
-
-	track_set_finish(s->tracks, end_ns);
-	return s->failed ? TD_ERR_IO : TD_OK;
-}
-
-static int file_speaker(void *state, uint64_t user_id, uint32_t ssrc)
-{
-	struct file_sink *s = state;
-
-	return track_set_speaker(s->tracks, user_id, ssrc);
-}
-
-static int file_speaker_left(void *state, uint64_t user_id)
-{
-	struct file_sink *s = state;
-
-	track_set_speaker_left(s->tracks, user_id);
-	return TD_OK;
-}
-
-static int file_count(void *state, uint32_t ssrc, uint64_t user_id, const uint64_t *delta,
-	uint32_t delta_count)
-{
-	struct file_sink *s = state;
-
-	if (delta_count != COUNTER_COUNT)
-		return TD_ERR_UNSUPPORTED;
-	return track_set_count(s->tracks, ssrc, user_id, delta);
-}
-
-static int file_tick(void *state)
-{
-	struct file_sink *s = state;
-	size_t count;
-	struct track *const *tracks = track_set_sorted(s->tracks, &count);
-
-	for (size_t i = 0; i < count; i++) {
-		struct file_track *t = tracks[i]->state;
-		int r;
-
-		if (!tracks[i]->open || tracks[i]->failed || !t->dirty)
-			continue;
-		t->dirty = false;
-		if ((r = s->writer->refresh(t->writer)) < 0) {
-			file_fail(t, r);
-			tracks[i]->failed = true;
-		}
-	}
-	return TD_OK;
-}
-
-static void file_files(void *state, td_file_fn *file, void *user)
-{
-	struct file_sink *s = state;
-	struct td_file none = { .size = sizeof(none), .counter_count = COUNTER_COUNT };
-	size_t count;
-	struct track *const *tracks = track_set_sorted(s->tracks, &count);
-
-	for (size_t i = 0; i < count; i++) {
-		const struct track *t = tracks[i];
-		const struct file_track *f = t->state;
-		struct td_file info = none;
-
-		info.counters = t->counters;
-		if (t->open) {
-			info.file = f->name;
-			info.format = s->writer->name;
-			info.channels = s->channels;
-			info.user_id = t->user_id;
-			info.samples = f->samples;
-			/* A file that failed may end before it. */
-			info.first_sample = (uint64_t)t->first_sample < f->samples
-				? (uint64_t)t->first_sample
-				: TD_NO_SAMPLE;
-			info.ssrcs = t->ssrcs;
-			info.ssrc_count = t->ssrc_count;
-		}
-		file(user, &info);
-	}
-	none.counters = track_set_rest(s->tracks);
-	file(user, &none);
-}
-
-const struct td_sink_ops file_sink = {
+const struct td_track_ops file_sink = {
 	.abi = TD_SINK_ABI,
-	.size = sizeof(struct td_sink_ops),
+	.size = sizeof(struct td_track_ops),
 	.name = "file",
 	.meaning = "one file per speaker",
 	.options = file_options,
-	.channels = file_channels,
-	.open = file_open,
-	.frame = file_frame,
-	.finish = file_finish,
+	.wants = file_wants,
+	.begin = file_begin,
+	.open = track_file_open,
+	.audio = track_file_audio,
+	.silence = track_file_silence,
+	.end = track_file_end,
+	.free = track_file_free,
 	.close = file_close,
-	.speaker = file_speaker,
-	.speaker_left = file_speaker_left,
-	.count = file_count,
-	.tick = file_tick,
-	.files = file_files,
+	.named = track_file_named,
+	.refresh = track_file_refresh,
+	.describe = track_file_describe,
 };

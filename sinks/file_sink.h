@@ -9,6 +9,6 @@
  * ssrc-<n>.<format> while the speaker is not known. A file that cannot be written any more ends
  * with one TD_EVENT_FAILED; everything else goes on.
  */
-extern const struct td_sink_ops file_sink;
+extern const struct td_track_ops file_sink;
 
 #endif

@@ -10,26 +10,36 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/log.h"
 #include "sinks/folder.h"
 #include "sinks/manifest.h"
 #include "sinks/sink.h"
 #include "sinks/spec.h"
 #include "sinks/timeline.h"
+#include "sinks/track_sink.h"
 
 /* How often what was received is made to last; the manifest as often when more than numbers in it
  * changed. */
 #define REFRESH_NS TD_SEC_NS
 #define MANIFEST_NS (5 * TD_SEC_NS)
+/* A sink that takes this much of a second is reported, and not again for a while. */
+#define SLOW_NS (TD_SEC_NS / 2)
+#define SLOW_AGAIN_NS (10 * TD_SEC_NS)
 
-enum { HOST_PATH_MAX = 512 };
+enum { HOST_PATH_MAX = 512, HOST_FRAME_MAX = 5760 };
 
 /* One sink of one session. */
 struct hosted {
 	struct sink_session *session;
+	const char *name;
 	const struct td_sink_ops *ops;
 	struct td_host host;
+	struct td_wants wants;
 	void *state;
 	bool opened, done; /* done: it failed, and is only closed any more */
+	bool lists;        /* it has files, and counters with them */
+	uint64_t busy_ns;  /* it took in this second */
+	uint64_t said_slow_ns;
 };
 
 struct sink_session {
@@ -40,7 +50,9 @@ struct sink_session {
 	uint64_t refreshed_ns, described_ns; /* headers; manifest */
 	bool changed;                        /* the manifest lacks more than numbers */
 	bool failed, manifest_failed;
+	bool live;
 	struct td_session info;
+	int16_t *mixed; /* a frame in the channels it did not come in; HOST_FRAME_MAX * 2 */
 	struct manifest *manifest;
 	uint64_t counters[COUNTER_COUNT];
 	void (*event)(void *user, const struct sink_event *event);
@@ -100,21 +112,55 @@ static void host_event(void *user, const struct td_event *event)
 		event->user_id, event->samples);
 }
 
-/* A method of a sink returned r. */
-static void returned(struct hosted *h, int r)
+static void host_log(void *user, uint32_t level, const char *text)
 {
+	const struct hosted *h = user;
+
+	td_log(level <= TD_LOG_DEBUG ? (enum td_log_level)level : TD_LOG_WARN, "sink %s: %s",
+		h->name, text);
+}
+
+static const char *host_counter_name(void *user, uint32_t counter)
+{
+	(void)user;
+	return counter < COUNTER_COUNT ? td_counter_name((enum td_counter)counter) : NULL;
+}
+
+/* A method of a sink that was called at began_ns returned r. */
+static void returned(struct hosted *h, uint64_t began_ns, int r)
+{
+	h->busy_ns += td_mono_ns() - began_ns;
 	if (r >= 0)
 		return;
 	h->done = true;
-	emit_failure(h->session, h->ops->name, r);
+	emit_failure(h->session, h->name, r);
 }
 
 /* Calls an optional method of every sink that is alive and has it. */
-#define DISPATCH(s, method, ...)                                                     \
-	for (struct hosted *h = (s)->sinks; h < (s)->sinks + (s)->sink_count; h++) { \
-		if (!h->done && TD_HAS(h->ops, method))                              \
-			returned(h, h->ops->method(h->state, __VA_ARGS__));          \
+#define DISPATCH(s, method, ...)                                                      \
+	for (struct hosted *h = (s)->sinks; h < (s)->sinks + (s)->sink_count; h++) {  \
+		uint64_t began_ns = td_mono_ns();                                     \
+                                                                                      \
+		if (!h->done && TD_HAS(h->ops, method))                               \
+			returned(h, began_ns, h->ops->method(h->state, __VA_ARGS__)); \
 	}
+
+/* Sinks of a live call have to keep up; `past_ns` is how long ago this was last looked at. */
+static void watch_speed(struct hosted *h, uint64_t past_ns)
+{
+	struct sink_session *s = h->session;
+	char text[HOST_PATH_MAX];
+
+	if (s->live && h->busy_ns >= SLOW_NS && h->busy_ns >= past_ns / 2 &&
+		(h->said_slow_ns == 0 || s->now_ns - h->said_slow_ns >= SLOW_AGAIN_NS)) {
+		h->said_slow_ns = s->now_ns;
+		snprintf(text, sizeof(text), "sink %s is slow: it took %llu of the last %llu ms",
+			h->name, (unsigned long long)(h->busy_ns / TD_MS_NS),
+			(unsigned long long)(past_ns / TD_MS_NS));
+		emit(s, SINK_EVENT_WARNING, NULL, text, 0, 0);
+	}
+	h->busy_ns = 0;
+}
 
 /* ---- manifest ---- */
 
@@ -142,7 +188,7 @@ static int describe(struct sink_session *s, uint64_t samples, bool complete, con
 	for (size_t i = 0; i < s->sink_count; i++) {
 		struct hosted *h = &s->sinks[i];
 
-		if (!h->opened || !TD_HAS(h->ops, files))
+		if (!h->opened || !h->lists)
 			continue;
 		h->ops->files(h->state, describe_file, &d);
 		d.others = true;
@@ -169,6 +215,7 @@ static void session_free(struct sink_session *s)
 			s->sinks[i].ops->close(s->sinks[i].state);
 	}
 	free(s->sinks);
+	free(s->mixed);
 	manifest_free(s->manifest);
 	if (s->dir_fd >= 0)
 		close(s->dir_fd);
@@ -193,6 +240,7 @@ static int open_folder(struct sink_session *s, const struct sink_session_conf *c
 		emit_failure(s, conf->out_dir, r);
 	}
 	s->info.dir_fd = s->dir_fd;
+	s->info.name = s->name;
 	return r;
 }
 
@@ -201,15 +249,28 @@ static int open_sinks(struct sink_session *s, const struct sink_session_conf *co
 	int r = TD_OK;
 
 	for (size_t i = 0; i < conf->spec_count && r == TD_OK; i++) {
+		const struct sink_spec *spec = conf->specs[i];
+		const struct registry_sink *kind = spec->kind;
 		struct hosted *h = &s->sinks[s->sink_count++];
 
 		h->session = s;
-		h->ops = conf->specs[i]->ops;
-		h->host = (struct td_host){ TD_SINK_ABI, sizeof(h->host), h, host_event };
-		r = h->ops->open(&h->state, &h->host, &s->info, conf->specs[i]->options);
+		h->name = kind->name;
+		h->host = (struct td_host){ TD_SINK_ABI, sizeof(h->host), h, host_event, host_log,
+			host_counter_name };
+		sink_spec_wants(spec, &h->wants);
+		if (kind->track != NULL) {
+			h->ops = &track_sink;
+			h->lists = TD_HAS(kind->track, describe);
+			r = track_sink_open(&h->state, kind->track, &h->host, &s->info,
+				spec->options);
+		} else {
+			h->ops = kind->sink;
+			h->lists = TD_HAS(kind->sink, files) && TD_HAS(kind->sink, count);
+			r = h->ops->open(&h->state, &h->host, &s->info, spec->options);
+		}
 		h->opened = r == TD_OK;
 		if (r < 0)
-			emit_failure(s, h->ops->name, r);
+			emit_failure(s, h->name, r);
 	}
 	return r;
 }
@@ -227,7 +288,13 @@ int sink_session_open(struct sink_session **ret, const struct sink_session_conf 
 	s->start_ns = s->now_ns = s->refreshed_ns = conf->start_ns;
 	s->event = conf->event;
 	s->user = conf->user;
-	s->info = (struct td_session){ sizeof(s->info), -1, conf->start_ns };
+	s->live = conf->live;
+	s->info = (struct td_session){ .size = sizeof(s->info),
+		.dir_fd = -1,
+		.start_ns = conf->start_ns,
+		.start_utc_ns = conf->start_utc_ns,
+		.guild_id = conf->guild_id,
+		.channel_id = conf->channel_id };
 	if ((s->out_dir = strdup(conf->out_dir)) == NULL)
 		goto out;
 	if ((s->sinks = calloc(conf->spec_count + 1, sizeof(*s->sinks))) == NULL)
@@ -277,7 +344,7 @@ static void summarise_file(void *user, const struct td_file *file)
 static void each_file(struct sink_session *s, td_file_fn *fn, void *user)
 {
 	for (size_t i = 0; i < s->sink_count; i++) {
-		if (TD_HAS(s->sinks[i].ops, files))
+		if (s->sinks[i].lists)
 			s->sinks[i].ops->files(s->sinks[i].state, fn, user);
 	}
 }
@@ -307,26 +374,49 @@ int sink_session_close(struct sink_session *s, uint64_t end_ns, const char *reas
 
 /* ---- while it lives ---- */
 
-void sink_session_frame(struct sink_session *s, const struct sink_frame *frame)
+/* The samples of a frame in the channels h wants, borrowed until the next call; NULL: no memory. */
+static const int16_t *in_channels(struct sink_session *s, const struct td_frame *f, uint32_t want)
 {
-	struct td_frame f = {
-		.size = sizeof(f),
-		.ssrc = frame->ssrc,
-		.user_id = frame->user_id,
-		.arrival_ns = frame->arrival_ns,
-		.sent_ns = frame->sent_ns,
-		.rtp_ts = frame->rtp_ts,
-		.samples = frame->samples,
-		.seq = frame->seq,
-		.kind = frame->kind,
-		.channels = frame->channels,
-		.flags = frame->spurt ? TD_FRAME_SPURT : 0,
-		.pcm = frame->pcm,
-	};
+	uint32_t i;
 
-	if (frame->samples == 0 || frame->channels < 1 || frame->channels > 2)
+	if (f->channels == want)
+		return f->pcm;
+	if (s->mixed == NULL)
+		s->mixed = malloc(sizeof(*s->mixed) * HOST_FRAME_MAX * 2);
+	for (i = 0; s->mixed != NULL && i < f->samples; i++) {
+		if (want == 2)
+			s->mixed[2 * i] = s->mixed[2 * i + 1] = f->pcm[i];
+		else
+			s->mixed[i] = (int16_t)((f->pcm[2 * i] + f->pcm[2 * i + 1]) / 2);
+	}
+	return s->mixed;
+}
+
+void sink_session_frame(struct sink_session *s, const struct td_frame *frame)
+{
+	if (frame->samples == 0 || frame->samples > HOST_FRAME_MAX || frame->channels < 1 ||
+		frame->channels > 2)
 		return;
-	DISPATCH(s, frame, &f);
+	for (struct hosted *h = s->sinks; h < s->sinks + s->sink_count; h++) {
+		struct td_frame f = *frame;
+		uint64_t began_ns = td_mono_ns();
+
+		if (h->done || (h->wants.what & TD_WANT_PCM) == 0)
+			continue;
+		f.pcm = in_channels(s, frame, h->wants.channels);
+		f.channels = (uint8_t)h->wants.channels;
+		returned(h, began_ns, f.pcm != NULL ? h->ops->frame(h->state, &f) : TD_ERR_NOMEM);
+	}
+}
+
+void sink_session_packet(struct sink_session *s, const struct td_packet *packet)
+{
+	for (struct hosted *h = s->sinks; h < s->sinks + s->sink_count; h++) {
+		uint64_t began_ns = td_mono_ns();
+
+		if (!h->done && (h->wants.what & TD_WANT_OPUS) != 0)
+			returned(h, began_ns, h->ops->packet(h->state, packet));
+	}
 }
 
 void sink_session_rtcp(struct sink_session *s, uint64_t arrival_ns, uint64_t user_id, uint32_t ssrc,
@@ -356,10 +446,12 @@ void sink_session_count(struct sink_session *s, uint32_t ssrc, uint64_t user_id,
 	for (size_t i = 0; ssrc != 0 && i < s->sink_count; i++) {
 		struct hosted *h = &s->sinks[i];
 
-		if (h->done || !TD_HAS(h->ops, count) || !TD_HAS(h->ops, files))
+		uint64_t began_ns = td_mono_ns();
+
+		if (h->done || !TD_HAS(h->ops, count))
 			continue;
-		returned(h, h->ops->count(h->state, ssrc, user_id, delta, COUNTER_COUNT));
-		taken = taken || !h->done;
+		returned(h, began_ns, h->ops->count(h->state, ssrc, user_id, delta, COUNTER_COUNT));
+		taken = taken || (h->lists && !h->done);
 	}
 	for (size_t c = 0; !taken && c < COUNTER_COUNT; c++)
 		s->counters[c] += delta[c];
@@ -392,17 +484,17 @@ void sink_session_mark(struct sink_session *s, const char *type, const char *tex
 
 void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 {
+	uint64_t past_ns;
+
 	if (now_ns > s->now_ns)
 		s->now_ns = now_ns;
-	if (s->now_ns - s->refreshed_ns < REFRESH_NS)
+	past_ns = s->now_ns - s->refreshed_ns;
+	if (past_ns < REFRESH_NS)
 		return;
 	s->refreshed_ns = s->now_ns;
-	for (size_t i = 0; i < s->sink_count; i++) {
-		struct hosted *h = &s->sinks[i];
-
-		if (!h->done && TD_HAS(h->ops, tick))
-			returned(h, h->ops->tick(h->state));
-	}
+	DISPATCH(s, tick, now_ns);
+	for (size_t i = 0; i < s->sink_count; i++)
+		watch_speed(&s->sinks[i], past_ns);
 	if (s->changed || s->now_ns - s->described_ns >= MANIFEST_NS)
 		describe(s, position(s, s->now_ns), false, NULL, false);
 }

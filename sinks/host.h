@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/counters.h"
+#include "sinks/sink.h"
 
 /*
  * The sink host: what a lane thread hands everything to that comes back from its unpacker. The one
@@ -24,8 +25,8 @@ struct sink_spec; /* one parsed --sink */
  * Free with sink_spec_free(). Any thread. */
 int sink_spec_parse(struct sink_spec **ret, const char *text, char *err, size_t err_len);
 void sink_spec_free(struct sink_spec *spec);
-/* Channels of decoded frames it needs (1 or 2), as an IPC conn_open wants it. */
-unsigned sink_spec_channels(const struct sink_spec *spec);
+/* What has to reach a session for it. */
+void sink_spec_wants(const struct sink_spec *spec, struct td_wants *ret);
 
 /* Makes the folder (0700, parents too) and tries to write in it. TD_ERR_IO and a one-line reason.
  */
@@ -64,6 +65,7 @@ struct sink_session_conf {
 	uint64_t guild_id, channel_id, user_id; /* user_id: ourselves */
 	uint64_t start_ns;                      /* position 0 of every track */
 	uint64_t start_utc_ns;                  /* the same instant in wall time */
+	bool live; /* what comes does not wait: a sink that is slow is reported */
 	const struct sink_spec *const *specs;
 	size_t spec_count;
 	void (*event)(void *user, const struct sink_event *event);
@@ -76,18 +78,10 @@ struct sink_session;
  * close. TD_ERR_IO (and a SINK_EVENT_FAILED), TD_ERR_NOMEM. */
 int sink_session_open(struct sink_session **ret, const struct sink_session_conf *conf);
 
-/* One stretch of sound, pcm interleaved s16 and borrowed for the call. Fields as struct ipc_frame.
- */
-struct sink_frame {
-	uint64_t user_id, arrival_ns;
-	int64_t sent_ns;
-	uint32_t ssrc, rtp_ts;
-	uint16_t seq, samples;
-	uint8_t kind, channels; /* enum ipc_frame_kind */
-	bool spurt;
-	const int16_t *pcm;
-};
-void sink_session_frame(struct sink_session *s, const struct sink_frame *frame);
+/* Sound and packets of one stream in order; borrowed for the call. Channels of a frame are 1 or 2,
+ * whatever a sink wants. */
+void sink_session_frame(struct sink_session *s, const struct td_frame *frame);
+void sink_session_packet(struct sink_session *s, const struct td_packet *packet);
 
 /* A decrypted RTCP compound, checked; borrowed for the call. */
 void sink_session_rtcp(struct sink_session *s, uint64_t arrival_ns, uint64_t user_id, uint32_t ssrc,

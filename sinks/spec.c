@@ -9,9 +9,6 @@
 #include <string.h>
 
 #include "common/err.h"
-#include "sinks/file_sink.h"
-
-static const struct td_sink_ops *const builtin[] = { &file_sink, NULL };
 
 /* One line for the user: what they typed may hold anything. */
 __attribute__((format(printf, 3, 4))) static int refuse(char *err, size_t err_len, const char *fmt,
@@ -39,17 +36,17 @@ static void list_add(char *list, size_t len, const char *name)
 	snprintf(list + used, len - used, "%s%s", used > 0 ? ", " : "", name);
 }
 
-static int refuse_name(const struct td_sink_ops *const *table, const char *name, char *err,
-	size_t err_len)
+static int refuse_name(const char *name, char *err, size_t err_len)
 {
+	const struct registry_sink *s;
 	char known[128] = "";
 
-	for (; *table != NULL; table++)
-		list_add(known, sizeof(known), (*table)->name);
+	for (size_t i = 0; (s = registry_sink_at(i)) != NULL; i++)
+		list_add(known, sizeof(known), s->name);
 	return refuse(err, err_len, "--sink: no sink is called '%.40s'; there is: %s", name, known);
 }
 
-static int refuse_key(const struct td_sink_ops *ops, const char *key, char *err, size_t err_len)
+static int refuse_key(const struct registry_sink *ops, const char *key, char *err, size_t err_len)
 {
 	char known[128] = "";
 
@@ -88,8 +85,8 @@ static bool is_number(const struct td_option *o, const char *value)
 	return n >= o->min && n <= o->max;
 }
 
-static int check_value(const struct td_sink_ops *ops, const struct td_option *o, const char *value,
-	char *err, size_t err_len)
+static int check_value(const struct registry_sink *ops, const struct td_option *o,
+	const char *value, char *err, size_t err_len)
 {
 	if (o->type == TD_OPTION_NUMBER) {
 		if (is_number(o, value))
@@ -105,27 +102,11 @@ static int check_value(const struct td_sink_ops *ops, const struct td_option *o,
 		o->name, value, o->choices);
 }
 
-/* A sink that would be called wrongly is not called at all. */
-static int check_ops(const struct td_sink_ops *ops, char *err, size_t err_len)
-{
-	size_t count = 0;
-
-	for (const struct td_option *o = ops->options; o != NULL && o->name != NULL; o++)
-		count++;
-	if (ops->abi >= 1 && ops->abi <= TD_SINK_ABI && TD_HAS(ops, channels) &&
-		TD_HAS(ops, open) && TD_HAS(ops, frame) && TD_HAS(ops, finish) &&
-		TD_HAS(ops, close) && count <= SPEC_OPTIONS_MAX)
-		return TD_OK;
-	refuse(err, err_len, "--sink: %.40s does not fit this program (ABI %u, ours is %u)",
-		ops->name, ops->abi, TD_SINK_ABI);
-	return TD_ERR_UNSUPPORTED;
-}
-
 /* One key=value; it is cut up in place. */
 static int parse_option(struct sink_spec *spec, char *item, bool given[static SPEC_OPTIONS_MAX],
 	char *err, size_t err_len)
 {
-	const struct td_option *o = spec->ops->options;
+	const struct td_option *o = spec->kind->options;
 	char *value = strchr(item, '=');
 	size_t i = 0;
 	int r;
@@ -135,21 +116,21 @@ static int parse_option(struct sink_spec *spec, char *item, bool given[static SP
 	while (o != NULL && o[i].name != NULL && strcmp(o[i].name, item) != 0)
 		i++;
 	if (o == NULL || o[i].name == NULL)
-		return refuse_key(spec->ops, item, err, err_len);
+		return refuse_key(spec->kind, item, err, err_len);
 	if (value == NULL)
-		return refuse(err, err_len, "--sink: %s: %s needs a value: %s=...", spec->ops->name,
-			item, item);
+		return refuse(err, err_len, "--sink: %s: %s needs a value: %s=...",
+			spec->kind->name, item, item);
 	if (given[i])
-		return refuse(err, err_len, "--sink: %s: %s is given twice", spec->ops->name, item);
-	if ((r = check_value(spec->ops, &o[i], value, err, err_len)) < 0)
+		return refuse(err, err_len, "--sink: %s: %s is given twice", spec->kind->name,
+			item);
+	if ((r = check_value(spec->kind, &o[i], value, err, err_len)) < 0)
 		return r;
 	given[i] = true;
 	spec->options[2 * i + 1] = value;
 	return TD_OK;
 }
 
-int spec_parse(struct sink_spec **ret, const struct td_sink_ops *const *table, const char *text,
-	char *err, size_t err_len)
+int sink_spec_parse(struct sink_spec **ret, const char *text, char *err, size_t err_len)
 {
 	bool given[SPEC_OPTIONS_MAX] = { false };
 	struct sink_spec *spec;
@@ -162,19 +143,14 @@ int spec_parse(struct sink_spec **ret, const struct td_sink_ops *const *table, c
 	}
 	if ((rest = strchr(spec->text, ':')) != NULL)
 		*rest++ = '\0';
-	for (const struct td_sink_ops *const *p = table; *p != NULL; p++) {
-		if (strcmp((*p)->name, spec->text) == 0)
-			spec->ops = *p;
-	}
-	if (spec->ops == NULL) {
-		r = refuse_name(table, spec->text, err, err_len);
+	if ((spec->kind = registry_sink(spec->text)) == NULL) {
+		r = refuse_name(spec->text, err, err_len);
 		goto out;
 	}
-	if ((r = check_ops(spec->ops, err, err_len)) < 0)
-		goto out;
-	for (size_t i = 0; spec->ops->options != NULL && spec->ops->options[i].name != NULL; i++) {
-		spec->options[2 * i] = spec->ops->options[i].name;
-		spec->options[2 * i + 1] = spec->ops->options[i].fallback;
+	for (size_t i = 0; spec->kind->options != NULL && spec->kind->options[i].name != NULL;
+		i++) {
+		spec->options[2 * i] = spec->kind->options[i].name;
+		spec->options[2 * i + 1] = spec->kind->options[i].fallback;
 	}
 	while ((item = strsep(&rest, ",")) != NULL) {
 		if ((r = parse_option(spec, item, given, err, err_len)) < 0)
@@ -188,11 +164,6 @@ out:
 	return r;
 }
 
-int sink_spec_parse(struct sink_spec **ret, const char *text, char *err, size_t err_len)
-{
-	return spec_parse(ret, builtin, text, err, err_len);
-}
-
 void sink_spec_free(struct sink_spec *spec)
 {
 	if (spec == NULL)
@@ -201,7 +172,11 @@ void sink_spec_free(struct sink_spec *spec)
 	free(spec);
 }
 
-unsigned sink_spec_channels(const struct sink_spec *spec)
+void sink_spec_wants(const struct sink_spec *spec, struct td_wants *ret)
 {
-	return spec->ops->channels(spec->options);
+	*ret = (struct td_wants){ .size = sizeof(*ret) };
+	if (spec->kind->sink != NULL)
+		spec->kind->sink->wants(spec->options, ret);
+	else
+		spec->kind->track->wants(spec->options, ret);
 }

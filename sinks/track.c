@@ -17,6 +17,7 @@ struct track_set {
 	const struct td_track_ops *ops;
 	void *user;
 	uint64_t start_ns;
+	uint32_t channels;
 	struct track **tracks;
 	size_t track_count, track_cap;
 	struct stream *streams; /* by SSRC */
@@ -25,7 +26,7 @@ struct track_set {
 };
 
 int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *user,
-	uint64_t start_ns)
+	uint64_t start_ns, uint32_t channels)
 {
 	struct track_set *set = calloc(1, sizeof(*set));
 
@@ -34,6 +35,7 @@ int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *
 	set->ops = ops;
 	set->user = user;
 	set->start_ns = start_ns;
+	set->channels = channels;
 	*ret = set;
 	return TD_OK;
 }
@@ -43,6 +45,7 @@ static void track_free(const struct track_set *set, struct track *t)
 	if (t->open)
 		set->ops->free(t->state);
 	free(t->ssrcs);
+	free(t->spurts);
 	free(t);
 }
 
@@ -317,9 +320,31 @@ static bool newest_speaks(const struct track_set *set, const struct track *t, in
 		pos < st->time.next_pos + TIMELINE_SLACK;
 }
 
-/* Silence up to where pcm belongs, then pcm. */
-static void track_write(struct track_set *set, struct track *t, int64_t pos, const int16_t *pcm,
-	uint32_t samples, uint32_t channels)
+/* Sound of `samples` at pos: for the list of spurts. Without memory for one more, the last one
+ * grows: no sound is denied. */
+static void track_list_spurt(struct track *t, int64_t pos, uint32_t samples)
+{
+	struct td_spurt *last = t->spurt_count > 0 ? &t->spurts[t->spurt_count - 1] : NULL;
+	uint64_t end = (uint64_t)pos + samples;
+
+	if (last == NULL || (uint64_t)pos > last->first_sample + last->samples + TRACK_SPURT_GAP) {
+		void *array = t->spurts;
+		size_t cap = t->spurt_cap;
+
+		if (t->spurt_count < TRACK_SPURT_MAX &&
+			grow(&array, &cap, t->spurt_count, sizeof(*t->spurts)) == TD_OK) {
+			t->spurts = array;
+			t->spurt_cap = (uint32_t)cap;
+			t->spurts[t->spurt_count++] = (struct td_spurt){ (uint64_t)pos, samples };
+			return;
+		}
+	}
+	if (last != NULL)
+		last->samples = end - last->first_sample;
+}
+
+/* Silence up to pos on an open track. */
+static bool track_reach(struct track_set *set, struct track *t, int64_t pos)
 {
 	struct td_track info = { sizeof(info), t->ssrc, t->user_id };
 
@@ -329,9 +354,44 @@ static void track_write(struct track_set *set, struct track *t, int64_t pos, con
 	}
 	if (!t->failed && pos > t->written)
 		t->failed = set->ops->silence(t->state, (uint64_t)(pos - t->written)) < 0;
-	if (!t->failed)
-		t->failed = set->ops->audio(t->state, pcm, samples, channels) < 0;
-	t->written = pos + samples;
+	t->dirty = true;
+	return !t->failed;
+}
+
+/* Where a frame belongs; *ret_track NULL: nowhere. Sets the stream's clock going. */
+static int track_place(struct track_set *set, uint32_t ssrc, uint64_t user_id,
+	const struct timeline_frame *f, struct track **ret_track, struct timeline_place *ret)
+{
+	struct stream *st;
+	struct track *t;
+	int r;
+
+	*ret_track = NULL;
+	if ((r = stream_get(set, ssrc, user_id, &st)) < 0) {
+		if (r == TD_ERR_LIMIT)
+			set->rest[COUNTER_STREAM_LIMIT]++;
+		return r == TD_ERR_LIMIT ? TD_OK : r;
+	}
+	t = st->track;
+	*ret = timeline_place(&st->time, set->start_ns, f, t->written);
+	if (ret->jump)
+		t->counters[COUNTER_TIME_JUMPS]++;
+	if (st->ssrc != t->newest && newest_speaks(set, t, ret->pos)) {
+		t->counters[COUNTER_OVERLAP]++;
+		return TD_OK;
+	}
+	if (ret->overlap)
+		t->counters[COUNTER_OVERLAP]++;
+	if (ret->skip < f->samples)
+		*ret_track = t;
+	return TD_OK;
+}
+
+static void track_sounds(struct track *t, int64_t pos, uint32_t samples)
+{
+	if (t->first_sample < 0)
+		t->first_sample = pos;
+	track_list_spurt(t, pos, samples);
 }
 
 int track_set_frame(struct track_set *set, const struct td_frame *frame)
@@ -339,34 +399,59 @@ int track_set_frame(struct track_set *set, const struct td_frame *frame)
 	struct timeline_frame f = { frame->arrival_ns, frame->sent_ns, frame->rtp_ts,
 		frame->samples, (frame->flags & TD_FRAME_SPURT) != 0 };
 	struct timeline_place place;
-	struct stream *st;
+	struct track *t;
+	uint32_t samples;
+	int64_t pos;
+	int r;
+
+	if ((r = track_place(set, frame->ssrc, frame->user_id, &f, &t, &place)) < 0 || t == NULL)
+		return r;
+	pos = place.pos + place.skip;
+	samples = frame->samples - place.skip;
+	if (frame->kind != TD_FRAME_SILENCE)
+		track_sounds(t, pos, samples);
+	if (track_reach(set, t, pos))
+		t->failed = set->ops->audio(t->state,
+				    frame->pcm + (size_t)place.skip * set->channels, samples) < 0;
+	t->written = pos + samples;
+	return TD_OK;
+}
+
+int track_set_packet(struct track_set *set, const struct td_packet *packet)
+{
+	struct timeline_frame f = { packet->arrival_ns, packet->sent_ns, packet->rtp_ts,
+		packet->samples, (packet->flags & TD_FRAME_SPURT) != 0 };
+	struct timeline_place place;
 	struct track *t;
 	int64_t pos;
 	int r;
 
-	if ((r = stream_get(set, frame->ssrc, frame->user_id, &st)) < 0) {
-		if (r == TD_ERR_LIMIT)
-			set->rest[COUNTER_STREAM_LIMIT]++;
-		return r == TD_ERR_LIMIT ? TD_OK : r;
-	}
-	t = st->track;
-	place = timeline_place(&st->time, set->start_ns, &f, t->written);
-	if (place.jump)
-		t->counters[COUNTER_TIME_JUMPS]++;
-	if (st->ssrc != t->newest && newest_speaks(set, t, place.pos)) {
-		t->counters[COUNTER_OVERLAP]++;
-		return TD_OK;
-	}
-	if (place.overlap)
-		t->counters[COUNTER_OVERLAP]++;
-	if (place.skip == frame->samples)
+	if ((r = track_place(set, packet->ssrc, packet->user_id, &f, &t, &place)) < 0 || t == NULL)
+		return r;
+	/* It cannot be cut: whole or not at all. What is late by less moves behind what is there.
+	 */
+	if (place.skip > packet->samples / 2)
 		return TD_OK;
 	pos = place.pos + place.skip;
-	if (t->first_sample < 0 && frame->kind != TD_FRAME_SILENCE)
-		t->first_sample = pos;
-	track_write(set, t, pos, frame->pcm + (size_t)place.skip * frame->channels,
-		frame->samples - place.skip, frame->channels);
+	if (!packet->silence)
+		track_sounds(t, pos, packet->samples);
+	if (track_reach(set, t, pos))
+		t->failed = set->ops->packet(t->state, packet) < 0;
+	t->written = pos + packet->samples;
 	return TD_OK;
+}
+
+void track_set_refresh(struct track_set *set)
+{
+	for (size_t i = 0; i < set->track_count; i++) {
+		struct track *t = set->tracks[i];
+
+		if (!t->dirty || !t->open || t->failed)
+			continue;
+		t->dirty = false;
+		if (TD_HAS(set->ops, refresh))
+			t->failed = set->ops->refresh(t->state) < 0;
+	}
 }
 
 void track_set_finish(struct track_set *set, uint64_t end_ns)

@@ -9,8 +9,8 @@
 #include "sinks/sink.h"
 
 /*
- * The speakers of one session as tracks: frames of SSRCs in, what struct td_track_ops describes
- * out.
+ * The speakers of one session as tracks: frames or packets of SSRCs in, what struct td_track_ops
+ * describes out.
  *
  * A track belongs to a user, who may have many SSRCs over time; the newest one (named last, or else
  * heard last for the first time) speaks, an older one only where the newest is silent. An SSRC
@@ -21,6 +21,8 @@
 enum {
 	TRACK_MAX = 2048,        /* tracks of one session */
 	TRACK_STREAM_MAX = 4096, /* SSRCs of one session at a time, and listed per track */
+	TRACK_SPURT_MAX = 65536, /* listed per track; beyond it the last one grows */
+	TRACK_SPURT_GAP = 9600,  /* 200 ms: a pause this short does not end a spurt */
 };
 
 struct track {
@@ -32,26 +34,33 @@ struct track {
 	bool own;  /* the track of its user; false with a user: sound from before they were known */
 	bool open; /* ops->open() was good: state is valid */
 	bool failed;          /* writes no more */
+	bool dirty;           /* written to since the last track_set_refresh() */
 	int64_t written;      /* samples, failed or not */
 	int64_t first_sample; /* -1: no sound yet */
+	struct td_spurt *spurts;
+	uint32_t spurt_count, spurt_cap;
 	uint64_t counters[COUNTER_COUNT];
 	void *state; /* of ops */
 };
 
 struct track_set;
 
-/* user is for ops->open(). TD_ERR_NOMEM. */
+/* user is for ops->open(); samples come in `channels`. TD_ERR_NOMEM. */
 int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *user,
-	uint64_t start_ns);
+	uint64_t start_ns, uint32_t channels);
 /* Frees every track; NULL is fine. */
 void track_set_free(struct track_set *set);
 
 /* TD_ERR_NOMEM; nothing else stops the set, a track that fails is left alone from then on. */
 int track_set_frame(struct track_set *set, const struct td_frame *frame);
+int track_set_packet(struct track_set *set, const struct td_packet *packet);
 int track_set_speaker(struct track_set *set, uint64_t user_id, uint32_t ssrc);
 void track_set_speaker_left(struct track_set *set, uint64_t user_id);
 int track_set_count(struct track_set *set, uint32_t ssrc, uint64_t user_id,
 	const uint64_t delta[static COUNTER_COUNT]);
+
+/* Has every track refreshed that was written to. */
+void track_set_refresh(struct track_set *set);
 
 /* Fills every track to end_ns (or to the end of the longest one) and ends it. */
 void track_set_finish(struct track_set *set, uint64_t end_ns);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "sinks/wav.h"
 
+#include <limits.h>
 #include <sndfile.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
 #include "common/err.h"
 
 /* Everything in a RIFF file has to end below 4 GiB; a little room for a reader that adds to it. */
@@ -19,6 +19,7 @@
  */
 struct wav {
 	const struct td_output *out;
+	const struct td_writer_conf *conf;
 	SNDFILE *snd;
 	uint32_t frame_size; /* bytes of one sample of every channel */
 	bool rf64, started;  /* started: the output has its header */
@@ -87,12 +88,12 @@ static sf_count_t vio_write(const void *data, sf_count_t len, void *user)
 }
 
 /* A libsndfile handle of this format over the output, as long as the output is now. */
-static int wav_begin(struct wav *w, int format, uint32_t channels)
+static int wav_begin(struct wav *w, int format)
 {
 	static SF_VIRTUAL_IO vio = { vio_length, vio_seek, vio_read, vio_write, vio_tell };
 	SF_INFO info = {
-		.samplerate = TD_RATE,
-		.channels = (int)channels,
+		.samplerate = (int)w->conf->rate,
+		.channels = (int)w->conf->channels,
 		.format = format | SF_FORMAT_PCM_16,
 	};
 	/* A plain RIFF header is 44 bytes. JUNK makes it as long as that of RF64. */
@@ -133,7 +134,16 @@ static int wav_refresh(void *state)
 	return r;
 }
 
-static int wav_open(void **ret_state, const struct td_output *out, uint32_t channels)
+static int wav_check(const struct td_writer_conf *conf, char *err, size_t err_len)
+{
+	if (conf->channels >= 1 && conf->channels <= 2 && conf->rate >= 1 && conf->rate <= INT_MAX)
+		return TD_OK;
+	snprintf(err, err_len, "wav has 1 or 2 channels and a rate above 0");
+	return TD_ERR_USAGE;
+}
+
+static int wav_open(void **ret_state, const struct td_output *out,
+	const struct td_writer_conf *conf)
 {
 	struct wav *w;
 	int r = TD_ERR_NOMEM;
@@ -141,8 +151,9 @@ static int wav_open(void **ret_state, const struct td_output *out, uint32_t chan
 	if ((w = calloc(1, sizeof(*w))) == NULL)
 		goto out;
 	w->out = out;
-	w->frame_size = 2 * channels;
-	if ((r = wav_begin(w, SF_FORMAT_WAV, channels)) < 0)
+	w->conf = conf;
+	w->frame_size = 2 * conf->channels;
+	if ((r = wav_begin(w, SF_FORMAT_WAV)) < 0)
 		goto out;
 	if ((r = wav_refresh(w)) < 0)
 		goto out;
@@ -168,7 +179,7 @@ static int wav_grow(struct wav *w, uint64_t n)
 		return TD_OK;
 	sf_close(w->snd);
 	w->rf64 = true;
-	if ((r = wav_begin(w, SF_FORMAT_RF64, w->frame_size / 2)) < 0)
+	if ((r = wav_begin(w, SF_FORMAT_RF64)) < 0)
 		return w->error = r;
 	if (sf_seek(w->snd, (sf_count_t)((w->len - WAV_DATA_OFFSET) / w->frame_size), SEEK_SET) < 0)
 		return w->error = TD_ERR_IO;
@@ -216,7 +227,7 @@ static int wav_restate(struct wav *w, uint64_t stored)
 	sf_close(w->snd);
 	w->snd = NULL;
 	w->len = WAV_DATA_OFFSET + skip * w->frame_size;
-	if ((r = wav_begin(w, w->rf64 ? SF_FORMAT_RF64 : SF_FORMAT_WAV, w->frame_size / 2)) < 0)
+	if ((r = wav_begin(w, w->rf64 ? SF_FORMAT_RF64 : SF_FORMAT_WAV)) < 0)
 		return r;
 	w->dry = true;
 	w->error = TD_OK;
@@ -248,6 +259,9 @@ const struct td_writer_ops wav_writer = {
 	.abi = TD_SINK_ABI,
 	.size = sizeof(struct td_writer_ops),
 	.name = "wav",
+	.meaning = "16 bit PCM; RF64 beyond 4 GiB",
+	.takes = TD_WANT_PCM,
+	.check = wav_check,
 	.open = wav_open,
 	.write = wav_write,
 	.silence = wav_silence,

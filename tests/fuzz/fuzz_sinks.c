@@ -33,13 +33,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void fuzz_spec(struct rd *r)
 {
 	struct sink_spec *spec = NULL;
+	struct td_wants wants;
 	size_t len = rd_left(r);
 	char *text = calloc(1, len + 1), err[80] = "";
 
 	CHECK(text != NULL);
 	rd_copy(r, text, len);
 	if (sink_spec_parse(&spec, text, err, sizeof(err)) == TD_OK) {
-		CHECK(sink_spec_channels(spec) >= 1 && sink_spec_channels(spec) <= 2);
+		sink_spec_wants(spec, &wants);
+		CHECK((wants.what & TD_WANT_PCM) == 0 ||
+			(wants.channels >= 1 && wants.channels <= 2));
 		CHECK(err[0] == '\0');
 	} else {
 		CHECK(spec == NULL);
@@ -68,15 +71,15 @@ static uint64_t next_time(struct rd *r, uint64_t last, uint8_t how)
 	}
 }
 
-static struct sink_frame next_frame(struct rd *r, uint64_t *now, uint32_t *rtp)
+static struct td_frame next_frame(struct rd *r, uint64_t *now, uint32_t *rtp)
 {
 	uint8_t flags = rd_u8(r);
-	struct sink_frame f = {
+	struct td_frame f = {
 		.ssrc = rd_u8(r) % 8,
 		.user_id = rd_u8(r) % 4,
 		.kind = flags >> 6,
 		.channels = (uint8_t)(1 + (flags >> 5 & 1)),
-		.spurt = (flags & 16) != 0,
+		.flags = (flags & 16) != 0 ? TD_FRAME_SPURT : 0,
 		.pcm = pcm,
 	};
 
@@ -105,12 +108,12 @@ static int checked_open(void **ret_track, void *user, const struct td_track *tra
 	return (*ret_track = calloc(1, sizeof(struct checked))) != NULL ? 0 : TD_ERR_NOMEM;
 }
 
-static int checked_audio(void *track, const int16_t *in, uint32_t samples, uint32_t channels)
+static int checked_audio(void *track, const int16_t *in, uint32_t samples)
 {
 	struct checked *t = track;
 
 	CHECK(!t->ended && samples > 0);
-	CHECK(in >= pcm && in + (size_t)samples * channels <= pcm + 5760 * 2);
+	CHECK(in >= pcm && in + (size_t)samples * 2 <= pcm + 5760 * 2);
 	t->samples += samples;
 	return 0;
 }
@@ -172,29 +175,18 @@ static void fuzz_tracks(struct rd *r)
 	int64_t longest = 0;
 	uint32_t rtp = 0;
 
-	CHECK(track_set_new(&set, &checked_ops, NULL, START) == TD_OK);
+	CHECK(track_set_new(&set, &checked_ops, NULL, START, 2) == TD_OK);
 	while (rd_left(r) > 0) {
 		uint8_t op = rd_u8(r);
 
 		if (op < 240) {
-			struct sink_frame s = next_frame(r, &now, &rtp);
-			struct td_frame f = { .size = sizeof(f),
-				.ssrc = s.ssrc,
-				.user_id = s.user_id,
-				.arrival_ns = s.arrival_ns,
-				.sent_ns = s.sent_ns,
-				.rtp_ts = s.rtp_ts,
-				.samples = s.samples,
-				.kind = s.kind,
-				.channels = s.channels,
-				.flags = s.spurt ? TD_FRAME_SPURT : 0,
-				.pcm = pcm };
+			struct td_frame f = next_frame(r, &now, &rtp);
 			int64_t at = timeline_position(START,
 				now > INT64_MAX ? INT64_MAX : (int64_t)now);
 
 			CHECK(track_set_frame(set, &f) == TD_OK);
-			if (at + TIMELINE_MAX_LEAD + s.samples > longest)
-				longest = at + TIMELINE_MAX_LEAD + s.samples;
+			if (at + TIMELINE_MAX_LEAD + f.samples > longest)
+				longest = at + TIMELINE_MAX_LEAD + f.samples;
 		} else if (op < 248) {
 			CHECK(track_set_speaker(set, rd_u8(r) % 4, op % 8u) == TD_OK);
 		} else if (op < 252) {
@@ -291,7 +283,7 @@ static void fuzz_session(struct rd *r)
 		uint8_t op = rd_u8(r);
 
 		if (op < 200) {
-			struct sink_frame f = next_frame(r, &now, &rtp);
+			struct td_frame f = next_frame(r, &now, &rtp);
 
 			sink_session_frame(s, &f);
 		} else if (op < 216) {

@@ -132,7 +132,7 @@ static void fill(int16_t *pcm, unsigned channels, uint32_t ssrc, uint64_t n)
 static void frame(uint64_t user_id, uint32_t ssrc, uint64_t ms, bool spurt, unsigned channels)
 {
 	int16_t pcm[FRAME * 2];
-	struct sink_frame f = {
+	struct td_frame f = {
 		.user_id = user_id,
 		.arrival_ns = at(ms),
 		.sent_ns = (int64_t)at(ms),
@@ -140,7 +140,7 @@ static void frame(uint64_t user_id, uint32_t ssrc, uint64_t ms, bool spurt, unsi
 		.rtp_ts = (uint32_t)(ms * 48),
 		.samples = FRAME,
 		.channels = (uint8_t)channels,
-		.spurt = spurt,
+		.flags = spurt ? TD_FRAME_SPURT : 0,
 		.pcm = pcm,
 	};
 
@@ -435,7 +435,7 @@ static void stereo_mono_switch(void **state)
 		frame(7, 70, 0, true, 1);
 		frame(7, 70, 20, false, 2);
 		/* the loudest there is does not wrap */
-		struct sink_frame loud = { .user_id = 7,
+		struct td_frame loud = { .user_id = 7,
 			.arrival_ns = at(40),
 			.sent_ns = (int64_t)at(40),
 			.ssrc = 70,
@@ -484,7 +484,7 @@ static void stereo_mono_switch(void **state)
 static void impossible_frames_are_ignored(void **state)
 {
 	const int16_t pcm[2] = { 1, 1 };
-	struct sink_frame f = { .user_id = 7,
+	struct td_frame f = { .user_id = 7,
 		.arrival_ns = at(0),
 		.sent_ns = (int64_t)at(0),
 		.ssrc = 70,
@@ -577,7 +577,7 @@ static void killed_session_is_valid(void **state)
 
 static void a_nonsense_jump_does_not_fill_the_disk(void **state)
 {
-	struct sink_frame f = { .user_id = 7,
+	struct td_frame f = { .user_id = 7,
 		.arrival_ns = at(40),
 		.ssrc = 70,
 		.samples = 1,
@@ -739,10 +739,11 @@ struct probe {
 static struct probe *probe;
 static int probe_closed, probe_fail_frame;
 
-static uint32_t probe_channels(const char *const *options)
+static void probe_wants(const char *const *options, struct td_wants *ret)
 {
 	(void)options;
-	return 1;
+	ret->what = TD_WANT_PCM | TD_WANT_RTCP;
+	ret->channels = 2;
 }
 
 static int probe_open(void **ret_state, const struct td_host *host, const struct td_session *info,
@@ -790,11 +791,12 @@ static int probe_speaker(void *state, uint64_t user_id, uint32_t ssrc)
 	return 0;
 }
 
-static int probe_tick(void *state)
+static int probe_tick(void *state, uint64_t now_ns)
 {
 	struct probe *p = state;
 	struct td_event e = { .size = sizeof(e), .type = TD_EVENT_WARNING, .text = "careful" };
 
+	assert_int_equal(now_ns, at(1500));
 	p->ticks++;
 	p->host->event(p->host->user, &e);
 	e.type = 99;
@@ -821,7 +823,7 @@ static const struct td_sink_ops probe_ops = {
 	.abi = TD_SINK_ABI,
 	.size = sizeof(struct td_sink_ops),
 	.name = "probe",
-	.channels = probe_channels,
+	.wants = probe_wants,
 	.open = probe_open,
 	.frame = probe_frame,
 	.finish = probe_finish,
@@ -833,11 +835,13 @@ static const struct td_sink_ops probe_ops = {
 
 static struct sink_spec *probe_spec(const struct td_sink_ops *ops)
 {
-	const struct td_sink_ops *const table[] = { ops, NULL };
+	const struct td_plugin plugin = { TD_SINK_ABI, sizeof(plugin), ops, NULL, NULL };
 	struct sink_spec *s = NULL;
 	char err[128];
 
-	assert_int_equal(spec_parse(&s, table, "probe", err, sizeof(err)), 0);
+	registry_reset();
+	assert_int_equal(registry_add(&plugin, "test", err, sizeof(err)), 0);
+	assert_int_equal(sink_spec_parse(&s, "probe", err, sizeof(err)), 0);
 	return s;
 }
 
@@ -846,7 +850,7 @@ static void every_sink_sees_everything(void **state)
 	uint64_t delta[COUNTER_COUNT] = { [COUNTER_RECEIVED] = 4 };
 	struct sink_spec *own = probe_spec(&probe_ops);
 	const struct sink_spec *const specs[] = { own, spec };
-	const struct sink_frame nothing = { .user_id = 7, .channels = 2 };
+	const struct td_frame nothing = { .user_id = 7, .channels = 2 };
 	json_t *json;
 
 	(void)state;

@@ -80,10 +80,25 @@ static void recording(void **state)
 	const uint64_t track[COUNTER_COUNT] = { [COUNTER_RECEIVED] = 50, [COUNTER_LOST] = 3 };
 	const uint64_t rest[COUNTER_COUNT] = { [COUNTER_AUTH] = 5, [COUNTER_STREAM_LIMIT] = 7 };
 	const uint32_t ssrcs[] = { 70, UINT32_MAX };
-	const struct td_file known = { sizeof(known), 2, "18446744073709551615.wav", "wav",
-		UINT64_MAX, 96000, 480, ssrcs, track, 2, COUNTER_COUNT };
-	const struct td_file unknown = { sizeof(unknown), 1, "ssrc-9.wav", "wav", 0, 96001,
-		TD_NO_SAMPLE, NULL, session, 0, COUNTER_COUNT };
+	const struct td_file known = { .size = sizeof(known),
+		.channels = 2,
+		.file = "18446744073709551615.wav",
+		.format = "wav",
+		.user_id = UINT64_MAX,
+		.samples = 96000,
+		.first_sample = 480,
+		.ssrcs = ssrcs,
+		.counters = track,
+		.ssrc_count = 2,
+		.counter_count = COUNTER_COUNT };
+	const struct td_file unknown = { .size = sizeof(unknown),
+		.channels = 1,
+		.file = "ssrc-9.wav",
+		.format = "wav",
+		.samples = 96001,
+		.first_sample = TD_NO_SAMPLE,
+		.counters = session,
+		.counter_count = COUNTER_COUNT };
 	const struct td_file none = { .size = sizeof(none),
 		.counters = rest,
 		.counter_count = COUNTER_COUNT };

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "common/err.h"
-#include "sinks/file_sink.h"
 #include "sinks/folder.h"
 #include "sinks/host.h"
 #include "sinks/spec.h"
@@ -35,6 +34,7 @@ static void good_specs(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct sink_spec *spec = NULL;
+		struct td_wants wants;
 		char err[256] = "";
 
 		assert_int_equal(sink_spec_parse(&spec, cases[i].text, err, sizeof(err)), 0);
@@ -44,10 +44,40 @@ static void good_specs(void **state)
 		assert_string_equal(spec->options[2], "channels");
 		assert_string_equal(spec->options[3], cases[i].channels);
 		assert_null(spec->options[4]);
-		assert_int_equal(sink_spec_channels(spec), cases[i].want_channels);
+		sink_spec_wants(spec, &wants);
+		assert_int_equal(wants.channels, cases[i].want_channels);
 		sink_spec_free(spec);
 	}
 	sink_spec_free(NULL);
+}
+
+/* A sink that is only looked at. */
+static void any_wants(const char *const *options, struct td_wants *ret)
+{
+	(void)options;
+	ret->what = 0;
+}
+
+static int any_open(void **ret_state, const struct td_host *host, const struct td_session *session,
+	const char *const *options)
+{
+	(void)ret_state;
+	(void)host;
+	(void)session;
+	(void)options;
+	return TD_ERR_STATE;
+}
+
+static int any_finish(void *state, uint64_t end_ns)
+{
+	(void)state;
+	(void)end_ns;
+	return TD_OK;
+}
+
+static void any_close(void *state)
+{
+	(void)state;
 }
 
 static void bad_specs_get_one_clear_line(void **state)
@@ -123,17 +153,25 @@ static void choices_are_whole_words(void **state)
 	} cases[] = { { "t:format=aa", 0 }, { "t:format=b", 0 }, { "t:format=ab", 0 },
 		{ "t:format=a", TD_ERR_USAGE }, { "t:format=aa|b", TD_ERR_USAGE },
 		{ "t:format=|", TD_ERR_USAGE }, { "t:format=b|", TD_ERR_USAGE } };
-	struct td_sink_ops ops = file_sink;
-	const struct td_sink_ops *const table[] = { &file_sink, &ops, NULL };
+	struct td_sink_ops ops = { .abi = TD_SINK_ABI,
+		.size = sizeof(ops),
+		.name = "t",
+		.options = options,
+		.wants = any_wants,
+		.open = any_open,
+		.finish = any_finish,
+		.close = any_close };
+	const struct td_plugin plugin = { TD_SINK_ABI, sizeof(plugin), &ops, NULL, NULL };
+	char why[128];
 
 	(void)state;
-	ops.name = "t";
-	ops.options = options;
+	registry_reset();
+	assert_int_equal(registry_add(&plugin, "test", why, sizeof(why)), 0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct sink_spec *spec = NULL;
 		char err[256];
 
-		assert_int_equal(spec_parse(&spec, table, cases[i].text, err, sizeof(err)),
+		assert_int_equal(sink_spec_parse(&spec, cases[i].text, err, sizeof(err)),
 			cases[i].want);
 		sink_spec_free(spec);
 	}
@@ -141,23 +179,28 @@ static void choices_are_whole_words(void **state)
 
 static void sinks_that_do_not_fit_are_refused(void **state)
 {
-	struct td_sink_ops ops = file_sink;
-	const struct td_sink_ops *const table[] = { &ops, NULL };
-	struct sink_spec *spec = NULL;
+	struct td_sink_ops ops = { .abi = TD_SINK_ABI,
+		.size = sizeof(ops),
+		.name = "t",
+		.options = NULL,
+		.wants = any_wants,
+		.open = any_open,
+		.finish = any_finish,
+		.close = any_close };
+	const struct td_plugin plugin = { TD_SINK_ABI, sizeof(plugin), &ops, NULL, NULL };
 	char err[256];
 
 	(void)state;
-	assert_int_equal(spec_parse(&spec, table, "file", err, sizeof(err)), 0);
-	sink_spec_free(spec);
+	registry_reset();
 	ops.abi = TD_SINK_ABI + 1;
-	assert_int_equal(spec_parse(&spec, table, "file", err, sizeof(err)), TD_ERR_UNSUPPORTED);
-	assert_string_equal(err, "--sink: file does not fit this program (ABI 2, ours is 1)");
+	assert_int_equal(registry_add(&plugin, "t.so", err, sizeof(err)), TD_ERR_UNSUPPORTED);
 	ops.abi = TD_SINK_ABI;
 	ops.size = offsetof(struct td_sink_ops, close);
-	assert_int_equal(spec_parse(&spec, table, "file", err, sizeof(err)), TD_ERR_UNSUPPORTED);
+	assert_int_equal(registry_add(&plugin, "t.so", err, sizeof(err)), TD_ERR_UNSUPPORTED);
 	ops.size = sizeof(ops);
-	ops.frame = NULL;
-	assert_int_equal(spec_parse(&spec, table, "file", err, sizeof(err)), TD_ERR_UNSUPPORTED);
+	ops.open = NULL;
+	assert_int_equal(registry_add(&plugin, "t.so", err, sizeof(err)), TD_ERR_UNSUPPORTED);
+	assert_null(registry_sink("t"));
 }
 
 /* ---- folders ---- */

@@ -61,9 +61,8 @@ static int recorder_take(struct recorder *r, const int16_t *pcm, uint64_t n)
 	return 0;
 }
 
-static int recorder_audio(void *track, const int16_t *pcm, uint32_t samples, uint32_t channels)
+static int recorder_audio(void *track, const int16_t *pcm, uint32_t samples)
 {
-	assert_int_equal(channels, 1);
 	return recorder_take(track, pcm, samples);
 }
 
@@ -106,14 +105,14 @@ static void recorder_named(void *track, uint64_t user_id, uint32_t own)
 }
 
 static const struct td_track_ops recorder_ops = {
-	TD_SINK_ABI,
-	sizeof(struct td_track_ops),
-	recorder_open,
-	recorder_audio,
-	recorder_silence,
-	recorder_end,
-	recorder_free,
-	recorder_named,
+	.abi = TD_SINK_ABI,
+	.size = sizeof(struct td_track_ops),
+	.open = recorder_open,
+	.audio = recorder_audio,
+	.silence = recorder_silence,
+	.end = recorder_end,
+	.free = recorder_free,
+	.named = recorder_named,
 };
 
 static struct track_set *set;
@@ -125,7 +124,7 @@ static int setup(void **state)
 	opened = 0;
 	open_result = 0;
 	fail_at = UINT64_MAX;
-	return track_set_new(&set, &recorder_ops, &recorders, START);
+	return track_set_new(&set, &recorder_ops, &recorders, START, 1);
 }
 
 static int teardown(void **state)

@@ -59,6 +59,7 @@ static void fill(int16_t *pcm, int channels, int n)
 struct out {
 	struct outfile *file;
 	struct td_output output;
+	struct td_writer_conf conf;
 	void *wav;
 };
 
@@ -66,7 +67,11 @@ static void out_open(struct out *o, const char *name, uint32_t channels)
 {
 	assert_int_equal(outfile_create(&o->file, dir_fd, name), 0);
 	o->output = outfile_output(o->file);
-	assert_int_equal(wav_writer.open(&o->wav, &o->output, channels), 0);
+	o->conf = (struct td_writer_conf){ .size = sizeof(o->conf),
+		.source = TD_WANT_PCM,
+		.channels = channels,
+		.rate = 48000 };
+	assert_int_equal(wav_writer.open(&o->wav, &o->output, &o->conf), 0);
 }
 
 static uint64_t out_close(struct out *o, int want)
@@ -417,6 +422,10 @@ static void disk_full(void **state)
 
 static void disk_full_at_open(void **state)
 {
+	const struct td_writer_conf conf = { .size = sizeof(conf),
+		.source = TD_WANT_PCM,
+		.channels = 2,
+		.rate = 48000 };
 	struct outfile *f;
 	struct td_output output;
 	void *wav = NULL;
@@ -427,7 +436,7 @@ static void disk_full_at_open(void **state)
 	assert_int_equal(outfile_create(&f, dir_fd, "a.wav"), 0);
 	output = outfile_output(f);
 	/* buffered: the file layer notices when it is flushed */
-	if (wav_writer.open(&wav, &output, 2) == 0) {
+	if (wav_writer.open(&wav, &output, &conf) == 0) {
 		uint64_t samples = 1;
 
 		assert_int_equal(outfile_flush(f), TD_ERR_IO);

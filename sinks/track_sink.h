@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_SINKS_TRACK_SINK_H
+#define TD_SINKS_TRACK_SINK_H
+
+#include "sinks/sink.h"
+
+/*
+ * The sink that stands under every sink of track height: places what comes on tracks and hands
+ * those their sound. One thread.
+ */
+
+/* As td_sink_ops.open(), for the tracks of ops. */
+int track_sink_open(void **ret_state, const struct td_track_ops *ops, const struct td_host *host,
+	const struct td_session *session, const char *const *options);
+
+/* Everything else; its open, options and wants are not there. */
+extern const struct td_sink_ops track_sink;
+
+#endif

@@ -14,15 +14,15 @@ BUILD := build/san
 endif
 
 PACKAGES := gcc libc6-dev make pkg-config procps libopus-dev libsodium-dev libssl-dev \
-	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev \
-	libogg-dev libpcap-dev libseccomp-dev libcmocka-dev
+	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev libflac-dev \
+	libsoxr-dev libogg-dev libpcap-dev libseccomp-dev libcmocka-dev
 # Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter,
 # valgrind.
 CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind
 
 PKG_common := libsodium libcrypto opus
 PKG_unpacker := libseccomp
-PKG_sinks := sndfile jansson
+PKG_sinks := sndfile flac soxr jansson
 PKG_receiver := libwebsockets libuv jansson libpcap libssl
 PKG_tests := ogg cmocka
 PKG_vectors := jansson

@@ -45,7 +45,7 @@ void call_new_info(struct call *c, const struct connection_info *info);
 /* The main gateway's dispatches (CONTROL_VOICE_STATE, CONTROL_VOICE_SERVER) of this guild. */
 void call_dispatch(struct call *c, const struct control *control);
 /* Carries out a command, or says in an error event why not. */
-void call_command(struct call *c, enum control_command command);
+void call_command(struct call *c, enum control_command command, const char *text);
 /* Finishes files and connection. */
 void call_stop(struct call *c, const char *reason);
 

@@ -66,7 +66,17 @@ static void command_resume(struct call *c)
 	call_emit(c, "resumed", NULL, NULL);
 }
 
-void call_command(struct call *c, enum control_command command)
+static void command_mark(struct call *c, const char *text)
+{
+	if (c->recording != RECORDING_ON && c->recording != RECORDING_PAUSED) {
+		refuse(c, COMMAND_MARK, "nothing is being recorded");
+		return;
+	}
+	call_post_mark(c, "mark", text);
+	call_emit(c, "marked", "text", text);
+}
+
+void call_command(struct call *c, enum control_command command, const char *text)
 {
 	switch (command) {
 	case COMMAND_PAUSE:
@@ -93,6 +103,9 @@ void call_command(struct call *c, enum control_command command)
 		break;
 	case COMMAND_LEAVE:
 		call_stop(c, "left");
+		break;
+	case COMMAND_MARK:
+		command_mark(c, text);
 		break;
 	}
 }

@@ -24,6 +24,7 @@ enum member_kind {
 	MEMBER_ENDPOINT,
 	MEMBER_ENDPOINT_OR_NULL, /* null: gone; absent is an error */
 	MEMBER_COMMAND,
+	MEMBER_MARK, /* the text of command mark */
 };
 struct member {
 	const char *name;
@@ -78,6 +79,7 @@ static const struct member expect_members[] = {
 static const struct member command_members[] = {
 	{ "command", MEMBER_COMMAND, 0, 0 },
 	ID(guild_id, MEMBER_ID),
+	{ "text", MEMBER_MARK, 0, 0 },
 	{ NULL, MEMBER_ID, 0, 0 },
 };
 #undef ID
@@ -89,6 +91,7 @@ static const char *const command_names[] = {
 	[COMMAND_STOP] = "stop",
 	[COMMAND_LISTEN] = "listen",
 	[COMMAND_LEAVE] = "leave",
+	[COMMAND_MARK] = "mark",
 };
 enum { COMMANDS = sizeof(command_names) / sizeof(command_names[0]) };
 
@@ -140,7 +143,17 @@ static int read_command(const struct ctl *s, const struct member *m, const json_
 			return TD_OK;
 		}
 	}
-	return wrong(s, m, "none of join, pause, resume, stop, listen, leave");
+	return wrong(s, m, "none of join, pause, resume, stop, listen, leave, mark");
+}
+
+static int read_mark(const struct ctl *s, const struct member *m, const json_t *v)
+{
+	if (!json_is_string(v))
+		return wrong(s, m, "not a string");
+	if (json_string_length(v) > CONTROL_MARK_MAX)
+		return wrong(s, m, "too long");
+	memcpy(s->c->text, json_string_value(v), json_string_length(v) + 1);
+	return TD_OK;
 }
 
 static int read_id(const struct ctl *s, const struct member *m, const json_t *v)
@@ -157,6 +170,8 @@ static int read_member(const struct ctl *s, const struct member *m, const json_t
 {
 	bool null = v == NULL || json_is_null(v);
 
+	if (m->kind == MEMBER_MARK && s->c->command != COMMAND_MARK)
+		return TD_OK; /* means nothing to the others */
 	if (null && (m->kind == MEMBER_ID_OR_NULL || m->kind == MEMBER_TEXT_OR_NULL))
 		return TD_OK;
 	if (v == NULL)
@@ -179,6 +194,8 @@ static int read_member(const struct ctl *s, const struct member *m, const json_t
 		return read_endpoint(s, m, v);
 	case MEMBER_COMMAND:
 		return read_command(s, m, v);
+	case MEMBER_MARK:
+		return read_mark(s, m, v);
 	}
 	return TD_ERR_USAGE;
 }

@@ -29,12 +29,16 @@ enum control_command {
 	COMMAND_STOP,
 	COMMAND_LISTEN,
 	COMMAND_LEAVE,
+	COMMAND_MARK, /* text */
 };
+
+enum { CONTROL_MARK_MAX = 159 }; /* bytes of a mark's text */
 
 struct control {
 	enum control_type type;
 	enum control_command command;
 	struct connection_info info; /* the members its type has; the others are zero */
+	char text[CONTROL_MARK_MAX + 1];
 	bool gone;
 };
 

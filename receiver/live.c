@@ -136,7 +136,7 @@ static void on_control(void *user, const struct control *control)
 		return;
 	case CONTROL_COMMAND:
 		if (call != NULL) {
-			call_command(call, control->command);
+			call_command(call, control->command, control->text);
 			return;
 		}
 		event_emit(l->events, "error", control->info.guild_id, "ss, ss", "command",

@@ -42,6 +42,8 @@ check "pause twice: an error" wait_for error "$one.*pause"
 sleep 1
 tell "{\"command\":\"resume\",$one}"
 check "resume" wait_for resumed "$one"
+tell "{\"command\":\"mark\",$one,\"text\":\"the vote\"}"
+check "a mark" wait_for marked "$one.*the vote"
 sleep 1
 tell "{\"command\":\"stop\",$one}"
 check "stop closes the files" wait_for stopped "$one"
@@ -76,6 +78,7 @@ exec 3>&-
 wait $pid
 check "the end of the input: exit 0" test $? -eq 0
 check "and everything is finished" sh -c '! grep -L complete out/*/session.json | grep -q .'
+check "a mark is in the manifest" grep -q "\"text\": \"the vote\"" out/*/session.json
 check "a pause is in the manifest" sh -c 'grep -A3 "\"pauses\": \[" out/*/session.json | grep -q "\"from\""'
 kill "$server" 2>/dev/null
 

@@ -192,6 +192,51 @@ static void test_commands(void **state)
 	assert_string_equal(control_command_name((enum control_command)99), "unknown");
 }
 
+/* A mark has a text, which may be anything that fits; other commands have none. */
+static void test_mark(void **state)
+{
+	static const struct {
+		const char *text, *err; /* text: as JSON; NULL: the member is absent */
+	} cases[] = {
+		{ "\"K\\u00fcrzung\\n\"", NULL },
+		{ "\"\"", NULL },
+		{ NULL, "text: missing" },
+		{ "null", "text: null" },
+		{ "5", "text: not a string" },
+		{ "\"\\u0000\"", "line: not JSON" },
+	};
+	char line[400], longest[2 * CONTROL_MARK_MAX], err[160];
+	struct control c;
+	uint64_t guild;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(line, sizeof(line), "{\"command\":\"mark\",\"guild_id\":\"5\"%s%s}",
+			cases[i].text != NULL ? ",\"text\":" : "",
+			cases[i].text != NULL ? cases[i].text : "");
+		if (cases[i].err == NULL) {
+			assert_int_equal(parse(&c, &guild, line, err), TD_OK);
+			assert_int_equal(c.command, COMMAND_MARK);
+			assert_string_equal(c.text, i == 0 ? "K\xc3\xbcrzung\n" : "");
+		} else {
+			assert_int_equal(parse(&c, &guild, line, err), TD_ERR_USAGE);
+			assert_non_null(strstr(err, cases[i].err));
+		}
+	}
+	for (i = CONTROL_MARK_MAX; i <= CONTROL_MARK_MAX + 1; i++) {
+		memset(longest, 'a', i);
+		longest[i] = '\0';
+		snprintf(line, sizeof(line),
+			"{\"command\":\"mark\",\"guild_id\":\"5\",\"text\":\"%s\"}", longest);
+		assert_int_equal(parse(&c, &guild, line, err),
+			i == CONTROL_MARK_MAX ? TD_OK : TD_ERR_USAGE);
+	}
+	assert_int_equal(parse(&c, &guild, "{\"command\":\"stop\",\"guild_id\":\"5\",\"text\":7}",
+				 err),
+		TD_OK);
+}
+
 /* Who we are in a guild whose dispatches bring the rest. */
 static void test_join(void **state)
 {
@@ -377,10 +422,10 @@ static const struct refusal refusals[] = {
 		"channel_id: null", GUILD },
 	{ "{\"command\":\"pause\"}", "guild_id: missing", 0 },
 	{ "{\"command\":\"reboot\",\"guild_id\":\"41771983423143937\"}",
-		"command: none of join, pause, resume, stop, listen, leave", GUILD },
+		"command: none of join, pause, resume, stop, listen, leave, mark", GUILD },
 	{ "{\"command\":null,\"guild_id\":\"41771983423143937\"}", "command: null", GUILD },
 	{ "{\"command\":1,\"guild_id\":\"41771983423143937\"}",
-		"command: none of join, pause, resume, stop, listen, leave", GUILD },
+		"command: none of join, pause, resume, stop, listen, leave, mark", GUILD },
 	{ "{\"op\":0,\"t\":\"VOICE_STATE_UPDATE\"}", "d: missing", 0 },
 	{ "{\"op\":0,\"t\":\"VOICE_STATE_UPDATE\",\"d\":[]}", "d: not an object", 0 },
 	{ "{\"op\":0,\"t\":\"VOICE_STATE_UPDATE\",\"d\":{\"user_id\":\"5\"}}",
@@ -502,6 +547,7 @@ int main(void)
 		cmocka_unit_test(test_endpoint_length),
 		cmocka_unit_test(test_info),
 		cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_mark),
 		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_voice_state),
 		cmocka_unit_test(test_voice_server),

@@ -145,6 +145,39 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "CC   $<" && $(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+## install: programs, plugins, header and manual below PREFIX (default /usr/local), DESTDIR before it
+# Everything finds everything else from where it stands, so the tree may be moved as a whole.
+PREFIX ?= /usr/local
+INSTALLED = bin/tapedeck-receiver bin/tapedeck-convert libexec/tapedeck/unpacker \
+	include/tapedeck/sink.h lib/pkgconfig/tapedeck.pc \
+	$(foreach p,$(INSTALLED_PLUGINS),lib/tapedeck/plugins/$(p).so) \
+	$(foreach m,$(MAN),share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+	share/bash-completion/completions/tapedeck-receiver \
+	share/bash-completion/completions/tapedeck-convert
+INSTALLED_PLUGINS := meter pipe
+MAN := $(wildcard docs/man/*.[1-9])
+to = $(DESTDIR)$(PREFIX)
+install: all
+	@install -d $(sort $(foreach f,$(INSTALLED),"$(to)/$(dir $(f))"))
+	install -m 755 $(BUILD)/receiver "$(to)/bin/tapedeck-receiver"
+	install -m 755 $(BUILD)/convert "$(to)/bin/tapedeck-convert"
+	install -m 755 $(BUILD)/unpacker "$(to)/libexec/tapedeck/unpacker"
+	install -m 644 $(INSTALLED_PLUGINS:%=$(BUILD)/plugins/%.so) "$(to)/lib/tapedeck/plugins"
+	install -m 644 sinks/sink.h "$(to)/include/tapedeck/sink.h"
+	@for m in $(MAN); do install -m 644 "$$m" "$(to)/share/man/man$${m##*.}/"; done
+	@for p in receiver convert; do install -m 644 "docs/completion/tapedeck-$$p" \
+		"$(to)/share/bash-completion/completions/"; done
+	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' \
+		'plugindir=$${prefix}/lib/tapedeck/plugins' '' 'Name: tapedeck' \
+		'Description: headers for plugins of the tapedeck voice recorder' \
+		'Version: $(VERSION)' 'Cflags: -I$${includedir}' >"$(to)/lib/pkgconfig/tapedeck.pc"
+
+## uninstall: remove what install put there
+uninstall:
+	rm -f $(foreach f,$(INSTALLED),"$(to)/$(f)")
+	@rmdir -p --ignore-fail-on-non-empty $(foreach d,lib/tapedeck/plugins libexec/tapedeck \
+		include/tapedeck,"$(to)/$(d)") 2>/dev/null || true
+
 ## clean: remove everything built
 clean:
 	rm -rf build
@@ -153,6 +186,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz interop bench ct lint deps ci-deps clean help
+.PHONY: all tests demo check unit fuzz interop bench ct lint deps ci-deps install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

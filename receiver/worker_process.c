@@ -17,18 +17,27 @@ enum { PIPE_SIZE = 1024 * 1024 };
 
 int worker_process_path(char *ret, size_t len)
 {
+	/* From the folder of this program: as built, as installed. */
+	static const char *const places[] = { "unpacker", "../libexec/tapedeck/unpacker" };
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
-	int written;
+	size_t i;
 
 	if (n < 0)
 		return TD_ERR_SYS;
 	self[n] = '\0';
-	slash = strrchr(self, '/');
-	written =
-		snprintf(ret, len, "%.*s/unpacker", slash != NULL ? (int)(slash - self) : 0, self);
-	return written > 0 && (size_t)written < len ? TD_OK : TD_ERR_LIMIT;
+	if ((slash = strrchr(self, '/')) != NULL)
+		*slash = '\0';
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		int written = snprintf(ret, len, "%s/%s", self, places[i]);
+
+		if (written < 0 || (size_t)written >= len)
+			return TD_ERR_LIMIT;
+		if (access(ret, X_OK) == 0)
+			return TD_OK;
+	}
+	return TD_ERR_SYS;
 }
 
 /* In the child of a process with threads: system calls only, up to exec. */

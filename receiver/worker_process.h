@@ -17,7 +17,8 @@ struct worker_process {
 	int reply_fd;   /* blocking */
 };
 
-/* Finds the unpacker beside the running program. TD_ERR_SYS; TD_ERR_LIMIT: path too long. */
+/* Finds the unpacker beside the running program, or in ../libexec/tapedeck as installed. TD_ERR_SYS
+ * with errno (ret names the last place looked at); TD_ERR_LIMIT: path too long. */
 int worker_process_path(char *ret, size_t len);
 
 /* Starts one. TD_ERR_SYS with errno. End it with worker_process_end(). */

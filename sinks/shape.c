@@ -56,6 +56,8 @@ int shape_new(struct shape **ret, uint32_t from_rate, uint32_t from_channels, ui
 	s->tail = SHAPE_TAIL * (from_rate < to_rate ? to_rate / from_rate + 1 : 1);
 	s->from_channels = from_channels;
 	s->to_channels = to_channels;
+	/* It rings before the sound, too: not at once, or that would be before the start. */
+	s->quiet = s->tail;
 	if (from_rate != to_rate) {
 		soxr_io_spec_t io = soxr_io_spec(SOXR_INT16_I, SOXR_INT16_I);
 		soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);

@@ -35,7 +35,7 @@ void shape_free(struct shape *s);
 /* Samples per channel, interleaved in from_channels. */
 int shape_audio(struct shape *s, const int16_t *pcm, uint32_t samples, shape_audio_fn *audio,
 	void *user);
-/* n may be hours: costs as much as a second does. Its edges, where sound rings on, come as audio. */
+/* n may be hours: they cost what a second does. Where sound rings on, its edge comes as audio. */
 int shape_silence(struct shape *s, uint64_t n, shape_audio_fn *audio, shape_silence_fn *silence,
 	void *user);
 /* What is not out yet. Once, then only shape_free(). */

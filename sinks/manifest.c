@@ -14,8 +14,6 @@
 #include "common/ids.h"
 #include "sinks/outfile.h"
 
-#define PART_FILE ".session.json.part"
-
 struct manifest {
 	struct manifest_conf conf;
 	json_t *events, *pauses, *codes, *tracks;
@@ -219,42 +217,12 @@ static json_t *document(const struct manifest *m, uint64_t samples, bool complet
 		m->events, "events_dropped", (json_int_t)m->events_dropped);
 }
 
-/* The new document under another name, then in the place of the old one. */
-static int replace(int dir_fd, const char *text, bool sync)
-{
-	struct outfile *f = NULL;
-	int r, saved;
-
-	(void)unlinkat(dir_fd, PART_FILE, 0); /* of an attempt that failed */
-	if ((r = outfile_create(&f, dir_fd, PART_FILE)) < 0)
-		return r;
-	if ((r = outfile_append(f, text, strlen(text))) < 0)
-		goto out;
-	if ((r = outfile_append(f, "\n", 1)) < 0)
-		goto out;
-	if ((r = sync ? outfile_sync(f) : outfile_flush(f)) < 0)
-		goto out;
-	if (renameat(dir_fd, PART_FILE, dir_fd, MANIFEST_FILE) < 0) {
-		r = TD_ERR_IO;
-		goto out;
-	}
-	/* The name is part of it; file systems that cannot do this have nothing to lose. */
-	if (sync)
-		(void)fsync(dir_fd);
-out:
-	saved = errno;
-	outfile_free(f);
-	if (r < 0)
-		(void)unlinkat(dir_fd, PART_FILE, 0);
-	errno = saved;
-	return r;
-}
-
 int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool complete,
 	const char *reason, bool sync)
 {
 	json_t *json = NULL;
 	char *text = NULL;
+	size_t len;
 	int r = TD_ERR_NOMEM;
 
 	if (m->incomplete)
@@ -265,7 +233,9 @@ int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool comple
 		goto out;
 	if ((text = json_dumps(json, JSON_INDENT(1))) == NULL)
 		goto out;
-	r = replace(dir_fd, text, sync);
+	len = strlen(text);
+	text[len] = '\n'; /* in the place of the NUL */
+	r = outfile_replace(dir_fd, MANIFEST_FILE, text, len + 1, sync);
 out:
 	free(text);
 	json_decref(json);

@@ -15,8 +15,11 @@
 enum { OUTFILE_BLOCK = 64 * 1024, OUTFILE_ALIGN = 4096 };
 
 struct outfile {
-	int fd;
-	int error;       /* errno of the first failure: nothing is appended after it */
+	int fd, dir_fd;
+	int error;        /* errno of the first failure: nothing is appended after it */
+	int beside_error; /* of the first failure beside it */
+	char *name;
+	struct outfile_besides besides;
 	uint64_t stored; /* size of the file on disk */
 	uint64_t base;   /* where buf[0] belongs; stored <= base, between them is a hole to be */
 	size_t used;
@@ -39,6 +42,9 @@ int outfile_create(struct outfile **ret, int dir_fd, const char *name)
 	if ((f = calloc(1, sizeof(*f))) == NULL)
 		goto out;
 	f->fd = -1;
+	f->dir_fd = dir_fd;
+	if ((f->name = strdup(name)) == NULL)
+		goto out;
 	if ((f->buf = aligned_alloc(OUTFILE_ALIGN, OUTFILE_BLOCK)) == NULL)
 		goto out;
 	r = TD_ERR_IO;
@@ -62,6 +68,7 @@ void outfile_free(struct outfile *f)
 		return;
 	if (f->fd >= 0)
 		close(f->fd);
+	free(f->name);
 	free(f->buf);
 	free(f);
 	errno = saved;
@@ -74,7 +81,7 @@ uint64_t outfile_length(const struct outfile *f)
 
 int outfile_errno(const struct outfile *f)
 {
-	return f->error;
+	return f->error != 0 ? f->error : f->beside_error;
 }
 
 /* The first failure decides: what is buffered is given up, the length becomes what is on disk. */
@@ -232,6 +239,205 @@ int outfile_patch(struct outfile *f, uint64_t at, const void *data, size_t len)
 	return r;
 }
 
+int outfile_rename(int dir_fd, const char *from, const char *to)
+{
+	struct stat st;
+
+	if (renameat2(dir_fd, from, dir_fd, to, RENAME_NOREPLACE) == 0)
+		return TD_OK;
+	if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP)
+		return TD_ERR_IO;
+	/* This file system cannot refuse by itself. The folder is ours alone: nobody races us. */
+	if (fstatat(dir_fd, to, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		errno = EEXIST;
+		return TD_ERR_IO;
+	}
+	return renameat(dir_fd, from, dir_fd, to) == 0 ? TD_OK : TD_ERR_IO;
+}
+
+/* A new whole file under its hidden name; r < 0: it is gone again. */
+static int write_part(int dir_fd, const char *part, const void *data, size_t len, bool sync)
+{
+	struct outfile *f = NULL;
+	int r, saved;
+
+	(void)unlinkat(dir_fd, part, 0); /* of an attempt that failed */
+	if ((r = outfile_create(&f, dir_fd, part)) < 0)
+		return r;
+	if ((r = outfile_append(f, data, len)) == TD_OK)
+		r = sync ? outfile_sync(f) : outfile_flush(f);
+	saved = errno;
+	outfile_free(f);
+	if (r < 0)
+		(void)unlinkat(dir_fd, part, 0);
+	errno = saved;
+	return r;
+}
+
+/* fresh: nothing may be called so yet. */
+static int replace(int dir_fd, const char *name, const void *data, size_t len, bool sync,
+	bool fresh)
+{
+	char *part;
+	int r, saved;
+
+	if (asprintf(&part, ".%s.part", name) < 0)
+		return TD_ERR_NOMEM;
+	if ((r = write_part(dir_fd, part, data, len, sync)) < 0)
+		goto out;
+	if (fresh)
+		r = outfile_rename(dir_fd, part, name);
+	else
+		r = renameat(dir_fd, part, dir_fd, name) == 0 ? TD_OK : TD_ERR_IO;
+	saved = errno;
+	if (r < 0)
+		(void)unlinkat(dir_fd, part, 0);
+	/* The name is part of it; file systems that cannot do this have nothing to lose. */
+	else if (sync)
+		(void)fsync(dir_fd);
+	errno = saved;
+out:
+	free(part);
+	return r;
+}
+
+int outfile_replace(int dir_fd, const char *name, const void *data, size_t len, bool sync)
+{
+	return replace(dir_fd, name, data, len, sync, false);
+}
+
+int outfile_sync_name(int dir_fd, const char *name)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), r, saved;
+
+	if (fd < 0)
+		return TD_ERR_IO;
+	do {
+		r = sys->fsync(fd);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0 && (errno == EINVAL || errno == ENOTSUP))
+		r = 0;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return r < 0 ? TD_ERR_IO : TD_OK;
+}
+
+/* ---- beside ---- */
+
+const struct outfile_besides *outfile_besides(const struct outfile *f)
+{
+	return &f->besides;
+}
+
+static char *beside_name(const char *name, const char *ending)
+{
+	char *ret;
+
+	return asprintf(&ret, "%s.%s", name, ending) >= 0 ? ret : NULL;
+}
+
+static bool besides_have(const struct outfile_besides *b, const char *ending)
+{
+	for (uint32_t i = 0; i < b->count; i++) {
+		if (strcmp(b->endings[i], ending) == 0)
+			return true;
+	}
+	return false;
+}
+
+int outfile_beside(struct outfile *f, const char *ending, const void *data, size_t len)
+{
+	struct outfile_besides *b = &f->besides;
+	bool fresh = !besides_have(b, ending);
+	char *name = NULL;
+	int r;
+
+	if (ending[0] == '\0' || strlen(ending) >= OUTFILE_ENDING_MAX ||
+		strchr(ending, '/') != NULL)
+		return TD_ERR_USAGE;
+	if (fresh && b->count >= OUTFILE_BESIDE_MAX)
+		return TD_ERR_LIMIT;
+	if ((name = beside_name(f->name, ending)) == NULL)
+		return TD_ERR_NOMEM;
+	if ((r = replace(f->dir_fd, name, data, len, false, fresh)) == TD_ERR_IO &&
+		f->beside_error == 0)
+		f->beside_error = errno;
+	if (r == TD_OK && fresh)
+		strcpy(b->endings[b->count++], ending);
+	free(name);
+	return r;
+}
+
+/* Renames the first `count` files beside `from`, all or none. */
+static int rename_besides(int dir_fd, const char *from, const char *to,
+	const struct outfile_besides *b, uint32_t count)
+{
+	int r = TD_OK, saved;
+	uint32_t i;
+
+	for (i = 0; i < count && r == TD_OK; i++) {
+		char *old = beside_name(from, b->endings[i]);
+		char *new = beside_name(to, b->endings[i]);
+
+		r = old != NULL && new != NULL ? outfile_rename(dir_fd, old, new) : TD_ERR_NOMEM;
+		free(old);
+		free(new);
+	}
+	if (r < 0 && i > 0) {
+		saved = errno;
+		(void)rename_besides(dir_fd, to, from, b, i - 1);
+		errno = saved;
+	}
+	return r;
+}
+
+int outfile_rename_all(int dir_fd, const char *from, const char *to,
+	const struct outfile_besides *besides)
+{
+	int r, saved;
+
+	if ((r = rename_besides(dir_fd, from, to, besides, besides->count)) < 0)
+		return r;
+	if ((r = outfile_rename(dir_fd, from, to)) < 0) {
+		saved = errno;
+		(void)rename_besides(dir_fd, to, from, besides, besides->count);
+		errno = saved;
+	}
+	return r;
+}
+
+int outfile_take_name(struct outfile *f, const char *to)
+{
+	char *name = strdup(to);
+	int r;
+
+	if (name == NULL)
+		return TD_ERR_NOMEM;
+	if ((r = outfile_rename_all(f->dir_fd, f->name, to, &f->besides)) < 0) {
+		free(name);
+		return r;
+	}
+	free(f->name);
+	f->name = name;
+	return TD_OK;
+}
+
+void outfile_unlink(struct outfile *f)
+{
+	int saved = errno;
+
+	(void)unlinkat(f->dir_fd, f->name, 0);
+	for (uint32_t i = 0; i < f->besides.count; i++) {
+		char *name = beside_name(f->name, f->besides.endings[i]);
+
+		if (name != NULL)
+			(void)unlinkat(f->dir_fd, name, 0);
+		free(name);
+	}
+	errno = saved;
+}
+
 static int output_append(void *user, const void *data, size_t len)
 {
 	return outfile_append(user, data, len);
@@ -252,6 +458,11 @@ static uint64_t output_length(void *user)
 	return outfile_length(user);
 }
 
+static int output_beside(void *user, const char *ending, const void *data, size_t len)
+{
+	return outfile_beside(user, ending, data, len);
+}
+
 struct td_output outfile_output(struct outfile *f)
 {
 	return (struct td_output){
@@ -261,21 +472,6 @@ struct td_output outfile_output(struct outfile *f)
 		.zeros = output_zeros,
 		.patch = output_patch,
 		.length = output_length,
+		.beside = output_beside,
 	};
-}
-
-int outfile_rename(int dir_fd, const char *from, const char *to)
-{
-	struct stat st;
-
-	if (renameat2(dir_fd, from, dir_fd, to, RENAME_NOREPLACE) == 0)
-		return TD_OK;
-	if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP)
-		return TD_ERR_IO;
-	/* This file system cannot refuse by itself. The folder is ours alone: nobody races us. */
-	if (fstatat(dir_fd, to, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		errno = EEXIST;
-		return TD_ERR_IO;
-	}
-	return renameat(dir_fd, from, dir_fd, to) == 0 ? TD_OK : TD_ERR_IO;
 }

@@ -2,6 +2,7 @@
 #ifndef TD_SINKS_OUTFILE_H
 #define TD_SINKS_OUTFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -28,17 +29,42 @@ int outfile_append(struct outfile *f, const void *data, size_t len);
 int outfile_zeros(struct outfile *f, uint64_t len);
 int outfile_patch(struct outfile *f, uint64_t at, const void *data, size_t len);
 uint64_t outfile_length(const struct outfile *f);
+int outfile_beside(struct outfile *f, const char *ending, const void *data, size_t len);
 struct td_output outfile_output(struct outfile *f);
+
+/*
+ * Small files beside a file (td_output.beside): called as it with "." and an ending appended.
+ */
+enum { OUTFILE_BESIDE_MAX = 4, OUTFILE_ENDING_MAX = 16 };
+struct outfile_besides {
+	uint32_t count;
+	char endings[OUTFILE_BESIDE_MAX][OUTFILE_ENDING_MAX];
+};
+/* Those of f; borrowed. */
+const struct outfile_besides *outfile_besides(const struct outfile *f);
 
 /* Hands everything buffered to the kernel: it survives this process. */
 int outfile_flush(struct outfile *f);
 /* As outfile_flush(), and waits until the disk has it: it survives the machine. */
 int outfile_sync(struct outfile *f);
-/* The errno of the first failure; 0: none. */
+/* The errno of the first failure, of this file or one beside it; 0: none. */
 int outfile_errno(const struct outfile *f);
 
-/* Gives `from` the name `to` unless that is taken (EEXIST). */
+/* Calls f `to`, and what is beside it after it, unless one of these is taken (EEXIST): all or
+ * nothing. */
+int outfile_take_name(struct outfile *f, const char *to);
+/* Removes f and what is beside it from the folder. */
+void outfile_unlink(struct outfile *f);
+
+/* The same by name, for a file that is closed. */
 int outfile_rename(int dir_fd, const char *from, const char *to);
+int outfile_rename_all(int dir_fd, const char *from, const char *to,
+	const struct outfile_besides *besides);
+int outfile_sync_name(int dir_fd, const char *name);
+
+/* A small file as a whole, mode 0600: it takes the place of the one called so in one step. sync:
+ * waits until the disk has it. Until then it is called ".<name>.part". */
+int outfile_replace(int dir_fd, const char *name, const void *data, size_t len, bool sync);
 
 /* What the files are written with, to be replaced by tests; NULL: the system's. Not for threads. */
 struct outfile_sys {

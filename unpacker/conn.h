@@ -8,8 +8,8 @@
 
 #include "common/early.h"
 #include "common/ipc.h"
+#include "common/map.h"
 #include "unpacker/dave_stage.h"
-#include "unpacker/map.h"
 #include "unpacker/stream.h"
 
 /*

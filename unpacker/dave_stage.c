@@ -8,8 +8,8 @@
 #include "common/clock.h"
 #include "common/dave_ratchet.h"
 #include "common/err.h"
+#include "common/map.h"
 #include "common/opus_packet.h"
-#include "unpacker/map.h"
 
 #define OLD_NS (10 * TD_SEC_NS)
 

@@ -7,9 +7,9 @@
 
 #include "common/ipc.h"
 #include "common/log.h"
+#include "common/map.h"
 #include "unpacker/conn.h"
 #include "unpacker/decoder.h"
-#include "unpacker/map.h"
 
 /*
  * The whole worker as a function from messages to messages: requests in, replies into a queue. It

@@ -9,9 +9,9 @@
 #include <cmocka.h>
 
 #include "common/err.h"
+#include "common/map.h"
 #include "unpacker/decoder.h"
 #include "unpacker/hold.h"
-#include "unpacker/map.h"
 #include "unpacker/reorder.h"
 
 /* A table against a plain array, through growth and every kind of deletion. */

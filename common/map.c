@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "unpacker/map.h"
+#include "common/map.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef TD_UNPACKER_MAP_H
-#define TD_UNPACKER_MAP_H
+#ifndef TD_COMMON_MAP_H
+#define TD_COMMON_MAP_H
 
 #include <stddef.h>
 #include <stdint.h>

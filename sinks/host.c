@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "sinks/folder.h"
 #include "sinks/manifest.h"
+#include "sinks/registry.h"
 #include "sinks/sink.h"
 #include "sinks/spec.h"
 #include "sinks/timeline.h"
@@ -124,6 +125,12 @@ static const char *host_counter_name(void *user, uint32_t counter)
 {
 	(void)user;
 	return counter < COUNTER_COUNT ? td_counter_name((enum td_counter)counter) : NULL;
+}
+
+static const struct td_writer_ops *host_writer(void *user, const char *name)
+{
+	(void)user;
+	return registry_writer(name);
 }
 
 /* A method of a sink that was called at began_ns returned r. */
@@ -244,35 +251,55 @@ static int open_folder(struct sink_session *s, const struct sink_session_conf *c
 	return r;
 }
 
+/* A sink that cannot begin is lost, and the others go on. */
+static int open_sink(struct sink_session *s, const struct sink_spec *spec)
+{
+	const struct registry_sink *kind = spec->kind;
+	struct hosted *h = &s->sinks[s->sink_count++];
+	int r;
+
+	h->session = s;
+	h->name = kind->name;
+	h->host = (struct td_host){ TD_SINK_ABI, sizeof(h->host), h, host_event, host_log,
+		host_counter_name, host_writer };
+	spec_wants(kind, spec->options, &h->wants);
+	if (kind->track != NULL) {
+		h->ops = &track_sink;
+		h->lists = TD_HAS(kind->track, describe);
+		r = track_sink_open(&h->state, kind->track, &h->host, &s->info, spec->options);
+	} else {
+		h->ops = kind->sink;
+		h->lists = TD_HAS(kind->sink, files) && TD_HAS(kind->sink, count);
+		r = h->ops->open(&h->state, &h->host, &s->info, spec->options);
+	}
+	h->opened = r >= 0;
+	if (h->opened)
+		return TD_OK;
+	h->done = true;
+	h->lists = false;
+	emit_failure(s, h->name, r);
+	return r;
+}
+
 static int open_sinks(struct sink_session *s, const struct sink_session_conf *conf)
 {
-	int r = TD_OK;
+	size_t opened = 0, count = 0;
+	int r = TD_OK, one;
 
-	for (size_t i = 0; i < conf->spec_count && r == TD_OK; i++) {
-		const struct sink_spec *spec = conf->specs[i];
-		const struct registry_sink *kind = spec->kind;
-		struct hosted *h = &s->sinks[s->sink_count++];
-
-		h->session = s;
-		h->name = kind->name;
-		h->host = (struct td_host){ TD_SINK_ABI, sizeof(h->host), h, host_event, host_log,
-			host_counter_name };
-		sink_spec_wants(spec, &h->wants);
-		if (kind->track != NULL) {
-			h->ops = &track_sink;
-			h->lists = TD_HAS(kind->track, describe);
-			r = track_sink_open(&h->state, kind->track, &h->host, &s->info,
-				spec->options);
-		} else {
-			h->ops = kind->sink;
-			h->lists = TD_HAS(kind->sink, files) && TD_HAS(kind->sink, count);
-			r = h->ops->open(&h->state, &h->host, &s->info, spec->options);
+	for (size_t i = 0; i < conf->spec_count; i++)
+		count += spec_parts(conf->specs[i]);
+	if ((s->sinks = calloc(count + 1, sizeof(*s->sinks))) == NULL)
+		return TD_ERR_NOMEM;
+	for (size_t i = 0; i < conf->spec_count; i++) {
+		for (const struct sink_spec *part = conf->specs[i]; part != NULL;
+			part = part->next) {
+			if ((one = open_sink(s, part)) == TD_OK)
+				opened++;
+			else
+				r = one;
 		}
-		h->opened = r == TD_OK;
-		if (r < 0)
-			emit_failure(s, h->name, r);
 	}
-	return r;
+	return opened > 0 ? TD_OK : r;
 }
 
 int sink_session_open(struct sink_session **ret, const struct sink_session_conf *conf)
@@ -294,10 +321,9 @@ int sink_session_open(struct sink_session **ret, const struct sink_session_conf 
 		.start_ns = conf->start_ns,
 		.start_utc_ns = conf->start_utc_ns,
 		.guild_id = conf->guild_id,
-		.channel_id = conf->channel_id };
+		.channel_id = conf->channel_id,
+		.live = conf->live };
 	if ((s->out_dir = strdup(conf->out_dir)) == NULL)
-		goto out;
-	if ((s->sinks = calloc(conf->spec_count + 1, sizeof(*s->sinks))) == NULL)
 		goto out;
 	if ((r = manifest_new(&s->manifest, &ids)) < 0)
 		goto out;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "sinks/registry.h"
 
-#include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/err.h"
 #include "sinks/file_sink.h"
+#include "sinks/flac.h"
+#include "sinks/inspect.h"
+#include "sinks/pcm.h"
+#include "sinks/refuse.h"
 #include "sinks/spec.h"
 #include "sinks/wav.h"
 
@@ -21,34 +23,30 @@ static struct registry_sink sinks[REGISTRY_MAX];
 static struct writer writers[REGISTRY_MAX];
 static size_t sink_count, writer_count;
 
-static void add_sink(const struct td_sink_ops *sink, const struct td_track_ops *track,
-	const char *origin)
+static struct registry_sink as_sink(const struct td_sink_ops *sink,
+	const struct td_track_ops *track, const char *origin)
 {
-	struct registry_sink *s = &sinks[sink_count++];
-
-	s->name = sink != NULL ? sink->name : track->name;
-	s->meaning = sink != NULL ? sink->meaning : track->meaning;
-	s->options = sink != NULL ? sink->options : track->options;
-	s->sink = sink;
-	s->track = track;
-	s->origin = origin;
-}
-
-static void add_writer(const struct td_writer_ops *ops, const char *origin)
-{
-	writers[writer_count++] = (struct writer){ ops, origin };
+	return (struct registry_sink){ .name = sink != NULL ? sink->name : track->name,
+		.meaning = sink != NULL ? sink->meaning : track->meaning,
+		.options = sink != NULL ? sink->options : track->options,
+		.sink = sink,
+		.track = track,
+		.origin = origin };
 }
 
 /* The built-in ones come first, whoever asks first. */
 static void fill(void)
 {
-	static const struct td_writer_ops *const formats[] = { &wav_writer };
+	static const struct td_track_ops *const tracks[] = { &file_sink };
+	static const struct td_writer_ops *const formats[] = { &wav_writer, &flac_writer,
+		&pcm_writer };
 
 	if (sink_count > 0)
 		return;
-	add_sink(NULL, &file_sink, NULL);
+	for (size_t i = 0; i < sizeof(tracks) / sizeof(tracks[0]); i++)
+		sinks[sink_count++] = as_sink(NULL, tracks[i], NULL);
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-		add_writer(formats[i], NULL);
+		writers[writer_count++] = (struct writer){ formats[i], NULL };
 }
 
 void registry_reset(void)
@@ -94,32 +92,78 @@ const struct td_writer_ops *registry_writer(const char *name)
 	return NULL;
 }
 
-static bool options_fit(const struct td_option *o)
-{
-	size_t count = 0;
+/* ---- what plugins bring ---- */
 
-	while (o != NULL && o[count].name != NULL)
-		count++;
-	return count <= SPEC_OPTIONS_MAX;
+/* What it wants with all options as they are when not given, writers of its own included. */
+static int check_wants(const struct td_plugin *p, const struct registry_sink *s, const char *origin,
+	char *err, size_t err_len)
+{
+	const char *options[SPEC_VALUES_MAX], *format;
+	struct td_wants wants = { .size = sizeof(wants) };
+	const struct td_writer_ops *writer = NULL;
+	char why[128];
+
+	format = spec_defaults(options, s->options, NULL);
+	if (format != NULL && format[0] != '\0') {
+		writer = registry_writer(format);
+		if (writer == NULL && p->writer != NULL && strcmp(p->writer->name, format) == 0)
+			writer = p->writer;
+		if (writer == NULL)
+			return refuse(TD_ERR_UNSUPPORTED, err, err_len,
+				"%s: its '%s' writes '%.40s', which no writer here does", origin,
+				s->name, format);
+		spec_defaults(options, s->options, writer);
+	}
+	spec_wants(s, options, &wants);
+	if (!inspect_wants(s->sink, s->track, &wants, why, sizeof(why)))
+		return refuse(TD_ERR_UNSUPPORTED, err, err_len, "%s: its '%s' %s", origin, s->name,
+			why);
+	return TD_OK;
 }
 
-static bool sink_fits(const struct td_sink_ops *ops)
+static int refuse_taken(const char *kind, const char *name, const char *by, const char *origin,
+	char *err, size_t err_len)
 {
-	return ops->abi >= 1 && ops->abi <= TD_SINK_ABI && TD_HAS(ops, close) &&
-		ops->wants != NULL && ops->open != NULL && ops->finish != NULL &&
-		ops->name != NULL && options_fit(ops->options);
+	return refuse(TD_ERR_USAGE, err, err_len, "%s: there is a %s '%s' already, %s%s", origin,
+		kind, name, by != NULL ? "from " : "built in", by != NULL ? by : "");
 }
 
 int registry_add(const struct td_plugin *plugin, const char *origin, char *err, size_t err_len)
 {
+	const struct registry_sink *taken;
+	const struct td_writer_ops *w;
+	struct registry_sink brought[2];
+	size_t count = 0;
+	int r;
+
 	fill();
-	if (plugin->sink != NULL) {
-		if (!sink_fits(plugin->sink)) {
-			snprintf(err, err_len, "%s does not fit this program (ABI %u)", origin,
-				TD_SINK_ABI);
-			return TD_ERR_UNSUPPORTED;
-		}
-		add_sink(plugin->sink, NULL, origin);
+	if ((r = inspect_plugin(plugin, origin, err, err_len)) < 0)
+		return r;
+	if (plugin->sink != NULL)
+		brought[count++] = as_sink(plugin->sink, NULL, origin);
+	if (plugin->track != NULL)
+		brought[count++] = as_sink(NULL, plugin->track, origin);
+	if (sink_count + count > REGISTRY_MAX || writer_count == REGISTRY_MAX)
+		return refuse(TD_ERR_LIMIT, err, err_len, "%s: there are %d plugins already",
+			origin, REGISTRY_MAX);
+	for (size_t i = 0; i < count; i++) {
+		if ((taken = registry_sink(brought[i].name)) != NULL)
+			return refuse_taken("sink", taken->name, taken->origin, origin, err,
+				err_len);
+		if ((r = check_wants(plugin, &brought[i], origin, err, err_len)) < 0)
+			return r;
 	}
+	if (count == 2 && strcmp(brought[0].name, brought[1].name) == 0)
+		return refuse_taken("sink", brought[0].name, origin, origin, err, err_len);
+	for (size_t i = 0; plugin->writer != NULL && i < writer_count; i++) {
+		w = writers[i].ops;
+		if (strcmp(w->name, plugin->writer->name) == 0)
+			return refuse_taken("writer", w->name, writers[i].origin, origin, err,
+				err_len);
+	}
+	for (size_t i = 0; i < count; i++)
+		sinks[sink_count++] = brought[i];
+	if (plugin->writer != NULL)
+		writers[writer_count++] = (struct writer){ plugin->writer, origin };
 	return TD_OK;
 }

@@ -8,8 +8,11 @@
 
 /*
  * What there is to choose from by name: sinks of both heights and writers, built in or brought by
- * plugins. Filled at start, by one thread; after that it only is looked at, by any.
+ * plugins (sinks/plugin.h). Filled at start, by one thread; after that it only is looked at, by
+ * any.
  */
+enum { REGISTRY_OPTIONS_MAX = 16 }; /* of one table */
+
 struct registry_sink {
 	const char *name, *meaning;
 	const struct td_option *options; /* NULL: none */
@@ -26,9 +29,10 @@ const struct td_writer_ops *registry_writer(const char *name);
 const struct registry_sink *registry_sink_at(size_t i);
 const struct td_writer_ops *registry_writer_at(size_t i, const char **ret_origin);
 
-/* Takes in what a plugin brings, after a look at all of it; plugin stays borrowed for good.
- * TD_ERR_UNSUPPORTED (another ABI, a method missing), TD_ERR_USAGE (a name that is taken or is
- * none), TD_ERR_LIMIT, with one line in err that names origin and reason. */
+/* Takes in what a plugin brings, after a look at all of it; plugin and origin stay borrowed for
+ * good. TD_ERR_UNSUPPORTED (another ABI, a method missing, options that make no sense),
+ * TD_ERR_USAGE (a name that is taken or is none), TD_ERR_LIMIT, with one line in err that names
+ * origin and reason. */
 int registry_add(const struct td_plugin *plugin, const char *origin, char *err, size_t err_len);
 
 /* For tests: forgets everything that was added. */

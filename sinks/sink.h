@@ -62,6 +62,8 @@ struct td_event {
 
 enum { TD_LEVEL_ERROR = 0, TD_LEVEL_WARN = 1, TD_LEVEL_INFO = 2, TD_LEVEL_DEBUG = 3 };
 
+struct td_writer_ops;
+
 /* Services of the host; valid until close() returned. */
 struct td_host {
 	uint32_t abi, size;
@@ -71,6 +73,8 @@ struct td_host {
 	void (*log)(void *user, uint32_t level, const char *text);
 	/* The name of a counter (see count()); NULL beyond the last. Static. */
 	const char *(*counter_name)(void *user, uint32_t counter);
+	/* The writer of a format (see TD_OPTION_FORMAT); NULL: there is none. Static. */
+	const struct td_writer_ops *(*writer)(void *user, const char *name);
 };
 
 struct td_session {
@@ -80,6 +84,9 @@ struct td_session {
 	uint64_t start_ns;             /* position 0, on the clock of every other time here */
 	uint64_t start_utc_ns;         /* the same instant in wall time */
 	uint64_t guild_id, channel_id; /* 0: not known */
+	uint32_t live; /* 1: calls come as sound does, and what a sink holds up for long is lost;
+	                  0: a replay, which waits */
+	uint32_t zero;
 };
 
 /* What a sink needs. Nothing is decoded for a session in which nobody wants PCM. */
@@ -169,16 +176,24 @@ typedef void td_file_fn(void *user, const struct td_file *file);
 
 /* ---- options ---- */
 
-enum { TD_OPTION_CHOICE = 1, TD_OPTION_NUMBER = 2, TD_OPTION_TEXT = 3 };
+enum {
+	TD_OPTION_CHOICE = 1,
+	TD_OPTION_NUMBER = 2,
+	TD_OPTION_TEXT = 3,
+	/* The name of a writer; at most one in a table of a sink or track. The options of that
+	 * writer may be given too, where the table has none of that name. Of several names with "+"
+	 * between them each makes a sink of its own. */
+	TD_OPTION_FORMAT = 4,
+};
 
 /*
- * One option. A table of them ends with name NULL; this struct never grows. A method is given them
- * as key, value, key, value, ..., NULL: every option of the table once, checked, in the table's
- * order.
+ * One option. A table of them has at most 16 and ends with name NULL; this struct never grows. A
+ * method is given them as key, value, key, value, ..., NULL: every option of the table once,
+ * checked, in the table's order; after them those of the chosen writer, in its table's order.
  */
 struct td_option {
 	const char *name;     /* [a-z0-9-] */
-	const char *fallback; /* the value when it is not given; "" for none */
+	const char *fallback; /* the value when it is not given; "": none, and "" may be given */
 	const char *choices;  /* TD_OPTION_CHOICE: "wav|flac" */
 	uint64_t min, max;    /* TD_OPTION_NUMBER: a whole number in this range; TD_OPTION_TEXT: of
 	                         this many bytes */
@@ -199,7 +214,7 @@ struct td_sink_ops {
 	/* What it needs with these options; ret is zeroed but for its size. Any thread. */
 	void (*wants)(const char *const *options, struct td_wants *ret);
 	/* A session begins. *ret_state is the first argument of everything below; written on
-	 * success only. host and session stay valid until close(). */
+	 * success only. host, session and options stay valid until close(). */
 	int (*open)(void **ret_state, const struct td_host *host, const struct td_session *session,
 		const char *const *options);
 	/* The session ends at end_ns: everything is written out and closed. TD_SINK_ERR_IO when
@@ -208,8 +223,8 @@ struct td_sink_ops {
 	/* Frees the state. Once after every good open(), also without finish(). */
 	void (*close)(void *state);
 
-	/* Optional. Negative: this sink is done, nothing but close() follows. All may write to
-	 * disk. */
+	/* Optional. Negative: this sink is done, nothing but files() and close() follows. All may
+	 * write to disk. */
 
 	/* TD_WANT_PCM; mandatory with it. */
 	int (*frame)(void *state, const struct td_frame *frame);
@@ -375,7 +390,7 @@ struct td_plugin {
 	/* abi 2 and later: append below */
 };
 
-/* host_abi: of the program that loads it. NULL: does not fit. */
+/* host_abi: of the program that loads it. NULL: does not fit. A plugin is never unloaded. */
 typedef const struct td_plugin *td_plugin_fn(uint32_t host_abi);
 
 #define TD_PLUGIN_SYMBOL "td_plugin"

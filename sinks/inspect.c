@@ -268,8 +268,6 @@ bool inspect_wants(const struct td_sink_ops *sink, const struct td_track_ops *tr
 		why = "wants PCM and has no frame()";
 	else if (sink != NULL && (what & TD_WANT_OPUS) != 0 && !TD_HAS(sink, packet))
 		why = "wants Opus packets and has no packet()";
-	else if (sink != NULL && (what & TD_WANT_RTCP) != 0 && !TD_HAS(sink, rtcp))
-		why = "wants RTCP and has no rtcp()";
 	if (why != NULL)
 		refuse(0, err, err_len, "%s", why);
 	return why == NULL;

@@ -23,6 +23,8 @@ struct track_set {
 	struct stream *streams; /* by SSRC */
 	size_t stream_count, stream_cap;
 	uint64_t rest[COUNTER_COUNT];
+	void (*failed)(void *user, const struct track *t, int r);
+	void *failed_user;
 };
 
 int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *user,
@@ -38,6 +40,23 @@ int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *
 	set->channels = channels;
 	*ret = set;
 	return TD_OK;
+}
+
+void track_set_on_failure(struct track_set *set,
+	void (*failed)(void *user, const struct track *t, int r), void *user)
+{
+	set->failed = failed;
+	set->failed_user = user;
+}
+
+/* A method of ops returned r for the track. */
+static void track_returned(const struct track_set *set, struct track *t, int r)
+{
+	if (r >= 0 || t->failed)
+		return;
+	t->failed = true;
+	if (set->failed != NULL)
+		set->failed(set->failed_user, t, r);
 }
 
 static void track_free(const struct track_set *set, struct track *t)
@@ -348,12 +367,15 @@ static bool track_reach(struct track_set *set, struct track *t, int64_t pos)
 {
 	struct td_track info = { sizeof(info), t->ssrc, t->user_id };
 
+	int r;
+
 	if (!t->open && !t->failed) {
-		t->open = set->ops->open(&t->state, set->user, &info) == TD_OK;
-		t->failed = !t->open;
+		r = set->ops->open(&t->state, set->user, &info);
+		t->open = r >= 0;
+		track_returned(set, t, r);
 	}
 	if (!t->failed && pos > t->written)
-		t->failed = set->ops->silence(t->state, (uint64_t)(pos - t->written)) < 0;
+		track_returned(set, t, set->ops->silence(t->state, (uint64_t)(pos - t->written)));
 	t->dirty = true;
 	return !t->failed;
 }
@@ -411,8 +433,9 @@ int track_set_frame(struct track_set *set, const struct td_frame *frame)
 	if (frame->kind != TD_FRAME_SILENCE)
 		track_sounds(t, pos, samples);
 	if (track_reach(set, t, pos))
-		t->failed = set->ops->audio(t->state,
-				    frame->pcm + (size_t)place.skip * set->channels, samples) < 0;
+		track_returned(set, t,
+			set->ops->audio(t->state, frame->pcm + (size_t)place.skip * set->channels,
+				samples));
 	t->written = pos + samples;
 	return TD_OK;
 }
@@ -436,7 +459,7 @@ int track_set_packet(struct track_set *set, const struct td_packet *packet)
 	if (!packet->silence)
 		track_sounds(t, pos, packet->samples);
 	if (track_reach(set, t, pos))
-		t->failed = set->ops->packet(t->state, packet) < 0;
+		track_returned(set, t, set->ops->packet(t->state, packet));
 	t->written = pos + packet->samples;
 	return TD_OK;
 }
@@ -450,7 +473,7 @@ void track_set_refresh(struct track_set *set)
 			continue;
 		t->dirty = false;
 		if (TD_HAS(set->ops, refresh))
-			t->failed = set->ops->refresh(t->state) < 0;
+			track_returned(set, t, set->ops->refresh(t->state));
 	}
 }
 
@@ -469,10 +492,10 @@ void track_set_finish(struct track_set *set, uint64_t end_ns)
 		if (!t->open)
 			continue;
 		if (!t->failed && end > t->written)
-			t->failed = set->ops->silence(t->state, (uint64_t)(end - t->written)) < 0;
+			track_returned(set, t,
+				set->ops->silence(t->state, (uint64_t)(end - t->written)));
 		t->written = end;
-		if (set->ops->end(t->state) < 0)
-			t->failed = true;
+		track_returned(set, t, set->ops->end(t->state));
 	}
 }
 

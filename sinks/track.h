@@ -48,6 +48,10 @@ struct track_set;
 /* user is for ops->open(); samples come in `channels`. TD_ERR_NOMEM. */
 int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *user,
 	uint64_t start_ns, uint32_t channels);
+/* failed is called when a method of ops fails and the track is left alone from then on; r is what
+ * it returned. */
+void track_set_on_failure(struct track_set *set,
+	void (*failed)(void *user, const struct track *t, int r), void *user);
 /* Frees every track; NULL is fine. */
 void track_set_free(struct track_set *set);
 

@@ -1,18 +1,80 @@
 /* SPDX-License-Identifier: ISC */
 #include "sinks/track_sink.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/err.h"
 #include "sinks/track.h"
 
 struct track_sink {
 	const struct td_track_ops *ops;
-	void *state; /* of ops; valid when begun */
+	const struct td_host *outer;
+	struct td_host host; /* outer, as ops sees it */
+	bool said;           /* ops reported a failure during this call */
+	void *state;         /* of ops; valid when begun */
 	bool begun;
 	struct track_set *tracks;
 };
+
+/* ---- a track that fails is an event, of its own or of ours ---- */
+
+static void inner_event(void *user, const struct td_event *event)
+{
+	struct track_sink *s = user;
+
+	s->said = s->said || event->type == TD_EVENT_FAILED;
+	s->outer->event(s->outer->user, event);
+}
+
+static void inner_log(void *user, uint32_t level, const char *text)
+{
+	const struct track_sink *s = user;
+
+	s->outer->log(s->outer->user, level, text);
+}
+
+static const char *inner_counter_name(void *user, uint32_t counter)
+{
+	const struct track_sink *s = user;
+
+	return s->outer->counter_name(s->outer->user, counter);
+}
+
+static const struct td_writer_ops *inner_writer(void *user, const char *name)
+{
+	const struct track_sink *s = user;
+
+	return s->outer->writer(s->outer->user, name);
+}
+
+static void on_failed(void *user, const struct track *t, int r)
+{
+	struct track_sink *s = user;
+	char text[256];
+	const struct td_event event = { .size = sizeof(event),
+		.type = TD_EVENT_FAILED,
+		.text = text,
+		.user_id = t->user_id };
+	const char *why = r == TD_ERR_IO ? strerror(errno) : td_strerror(r);
+
+	if (!s->said) {
+		if (t->user_id != 0)
+			snprintf(text, sizeof(text), "%s: user %" PRIu64, s->ops->name, t->user_id);
+		else
+			snprintf(text, sizeof(text), "%s: SSRC %" PRIu32, s->ops->name, t->ssrc);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			": %s; nothing more of this speaker", why);
+		s->outer->event(s->outer->user, &event);
+	}
+	s->said = false;
+}
+
+/* ---- methods ---- */
 
 static void tracks_close(void *state)
 {
@@ -34,13 +96,17 @@ int track_sink_open(void **ret_state, const struct td_track_ops *ops, const stru
 	if (s == NULL)
 		return TD_ERR_NOMEM;
 	s->ops = ops;
+	s->outer = host;
+	s->host = (struct td_host){ TD_SINK_ABI, sizeof(s->host), s, inner_event, inner_log,
+		inner_counter_name, inner_writer };
 	ops->wants(options, &wants);
-	if ((r = ops->begin(&s->state, host, session, options)) < 0)
+	if ((r = ops->begin(&s->state, &s->host, session, options)) < 0)
 		goto out;
 	s->begun = true;
 	r = track_set_new(&s->tracks, ops, s->state, session->start_ns, wants.channels);
 	if (r < 0)
 		goto out;
+	track_set_on_failure(s->tracks, on_failed, s);
 	*ret_state = s;
 	s = NULL;
 out:
@@ -53,6 +119,7 @@ static int tracks_frame(void *state, const struct td_frame *frame)
 {
 	struct track_sink *s = state;
 
+	s->said = false;
 	return track_set_frame(s->tracks, frame);
 }
 
@@ -60,6 +127,7 @@ static int tracks_packet(void *state, const struct td_packet *packet)
 {
 	struct track_sink *s = state;
 
+	s->said = false;
 	return track_set_packet(s->tracks, packet);
 }
 
@@ -92,6 +160,7 @@ static int tracks_tick(void *state, uint64_t now_ns)
 {
 	struct track_sink *s = state;
 
+	s->said = false;
 	track_set_refresh(s->tracks);
 	return TD_HAS(s->ops, tick) ? s->ops->tick(s->state, now_ns) : TD_OK;
 }
@@ -103,6 +172,7 @@ static int tracks_finish(void *state, uint64_t end_ns)
 	size_t count;
 	int r = TD_OK;
 
+	s->said = false;
 	track_set_finish(s->tracks, end_ns);
 	tracks = track_set_sorted(s->tracks, &count);
 	for (size_t i = 0; i < count; i++) {

@@ -823,6 +823,7 @@ static const struct td_sink_ops probe_ops = {
 	.abi = TD_SINK_ABI,
 	.size = sizeof(struct td_sink_ops),
 	.name = "probe",
+	.meaning = "of a test",
 	.wants = probe_wants,
 	.open = probe_open,
 	.frame = probe_frame,

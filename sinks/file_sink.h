@@ -5,9 +5,10 @@
 #include "sinks/sink.h"
 
 /*
- * --sink file: one file per speaker in the folder of the session, <user_id>.<format>, or
- * ssrc-<n>.<format> while the speaker is not known. A file that cannot be written any more ends
- * with one TD_EVENT_FAILED; everything else goes on.
+ * --sink file: one file per speaker in the folder of the session, in any format there is a writer
+ * of, whole or in parts. file_conf.h has its options, file_name.h what files are called,
+ * file_track.h what becomes of the sound. A file that cannot be written any more ends with one
+ * TD_EVENT_FAILED; everything else goes on.
  */
 extern const struct td_track_ops file_sink;
 

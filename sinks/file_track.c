@@ -1,0 +1,740 @@
+/* SPDX-License-Identifier: ISC */
+#include "sinks/file_track.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "sinks/file_name.h"
+#include "sinks/file_preroll.h"
+#include "sinks/outfile.h"
+#include "sinks/shape.h"
+
+enum { NAME_TRIES = 4096, TITLE_MAX = 32 };
+/* Silence is written in pieces no shorter than this where the size of the file is watched; and no
+ * format takes more bytes for a sample than this. */
+enum { SIZE_PIECE = 960, SIZE_SAMPLE_BYTES = 4 };
+#define NEVER UINT64_MAX
+
+/* A place in the list of cuts that only moves forward. */
+struct cut_cursor {
+	uint32_t index;
+	uint64_t before; /* samples of the cuts before it */
+};
+
+/*
+ * Three counts of samples:
+ *   position  of the session, at 48 kHz: everything the track was given
+ *   sound     at 48 kHz: what was not cut out of it
+ *   out       the same sound at the rate of the file
+ * With another rate, `out` lags behind: the resampler holds back a little. What happens in time is
+ * therefore seen from `out`: when it gets there, everything about that time is known.
+ */
+struct file_track {
+	const struct file_session *session;
+	uint64_t user_id;
+	uint32_t ssrc;
+	bool failed;
+	bool full; /* the last part goes on whatever it was asked for */
+	char stem[FILE_STEM_MAX], title[TITLE_MAX];
+	unsigned take; /* of the stem */
+
+	uint64_t position, cut_samples, out;
+	uint64_t quiet; /* position samples of silence that came last */
+	struct td_cut *cuts;
+	uint32_t cut_count, cut_cap;
+	bool cuts_full;
+
+	struct shape *shape;          /* NULL: the rate stays */
+	struct file_preroll *preroll; /* NULL: not needed */
+
+	struct td_part *parts; /* their files are names[] */
+	char **names;
+	uint32_t part_count, part_cap;
+	uint64_t ended;             /* sound in parts that are closed */
+	uint64_t part_out;          /* out where this part begins */
+	uint64_t boundary;          /* position of the next one, with split=SECONDS */
+	struct cut_cursor now, due; /* at `out`; at `boundary` */
+
+	/* The part being written. */
+	struct outfile *file;
+	struct td_output output;
+	struct td_writer_conf conf;
+	void *writer; /* NULL: none */
+	struct outfile_besides besides;
+};
+
+static uint32_t parts_max = FILE_PARTS_MAX, cuts_max = FILE_CUTS_MAX;
+
+void file_track_test_max(uint32_t parts, uint32_t cuts)
+{
+	parts_max = parts != 0 ? parts : FILE_PARTS_MAX;
+	cuts_max = cuts != 0 ? cuts : FILE_CUTS_MAX;
+}
+
+/* ---- events ---- */
+
+static void say_file(const struct file_track *t, uint32_t type, const char *name, uint64_t samples)
+{
+	const struct td_host *host = t->session->host;
+	struct td_event event = {
+		.size = sizeof(event),
+		.type = type,
+		.path = name,
+		.user_id = t->user_id,
+		.samples = samples,
+	};
+
+	host->event(host->user, &event);
+}
+
+__attribute__((format(printf, 3, 4))) static void say(const struct file_track *t, uint32_t type,
+	const char *fmt, ...)
+{
+	const struct td_host *host = t->session->host;
+	char text[512];
+	struct td_event event = { .size = sizeof(event), .type = type, .text = text };
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	host->event(host->user, &event);
+}
+
+/* The track ends here, with one event; r is what a writer or a file returned. */
+static int fail(struct file_track *t, const char *name, int r, int cause, const char *so)
+{
+	if (!t->failed) {
+		t->failed = true;
+		say(t, TD_EVENT_FAILED, "%s: %s; %s", name,
+			r == TD_ERR_IO && cause != 0 ? strerror(cause) : td_strerror(r), so);
+	}
+	return TD_ERR_IO;
+}
+
+static const char *last_name(const struct file_track *t)
+{
+	return t->names[t->part_count - 1];
+}
+
+static int fail_here(struct file_track *t, int r)
+{
+	int cause = t->file != NULL ? outfile_errno(t->file) : 0;
+
+	if (t->part_count == 0)
+		return r;
+	return fail(t, last_name(t), cause != 0 ? TD_ERR_IO : r, cause, "this file ends here");
+}
+
+/* ---- times ---- */
+
+static uint64_t muldiv(uint64_t n, uint32_t mul, uint32_t div)
+{
+	return n / div * mul + n % div * mul / div;
+}
+
+/* Rounded as the resampler does. */
+static uint64_t sound_to_out(const struct file_track *t, uint64_t sound)
+{
+	uint32_t rate = t->session->conf.rate;
+
+	return sound / TD_RATE * rate + (sound % TD_RATE * rate * 2 + TD_RATE) / (2 * TD_RATE);
+}
+
+static uint64_t out_to_sound(const struct file_track *t, uint64_t out)
+{
+	return muldiv(out, TD_RATE, t->session->conf.rate);
+}
+
+static uint64_t sound(const struct file_track *t)
+{
+	return t->position - t->cut_samples;
+}
+
+/* Position of a sample of the sound; called with ever later ones that have been written. */
+static uint64_t position_of(struct file_track *t, uint64_t at)
+{
+	struct cut_cursor *c = &t->now;
+
+	while (c->index < t->cut_count && t->cuts[c->index].position - c->before <= at)
+		c->before += t->cuts[c->index++].samples;
+	return at + c->before;
+}
+
+/* The sound before a position; called with ever later ones that have been reached. */
+static uint64_t sound_before(struct file_track *t, uint64_t position)
+{
+	struct cut_cursor *c = &t->due;
+
+	while (c->index < t->cut_count &&
+		t->cuts[c->index].position + t->cuts[c->index].samples <= position)
+		c->before += t->cuts[c->index++].samples;
+	if (c->index < t->cut_count && t->cuts[c->index].position < position)
+		position = t->cuts[c->index].position;
+	return position - c->before;
+}
+
+/* ---- parts ---- */
+
+static bool is_split(const struct file_track *t)
+{
+	return t->session->conf.split_seconds > 0 || t->session->conf.split_bytes > 0;
+}
+
+static void make_name(const struct file_track *t, char ret[static FILE_NAME_MAX], unsigned take,
+	uint32_t part)
+{
+	file_name(ret, t->stem, take, is_split(t) ? part + 1 : 0, t->session->conf.writer->name);
+}
+
+/* Adds to the list; what it says of the file is filled in later. */
+static int list_part(struct file_track *t, const char *name, uint64_t position)
+{
+	char *copy = strdup(name);
+
+	if (copy == NULL)
+		return TD_ERR_NOMEM;
+	if (t->part_count == t->part_cap) {
+		uint32_t cap = t->part_cap > 0 ? t->part_cap * 2 : 1;
+		struct td_part *parts = realloc(t->parts, cap * sizeof(*parts));
+		char **names;
+
+		if (parts != NULL)
+			t->parts = parts;
+		names = parts != NULL ? realloc(t->names, cap * sizeof(*names)) : NULL;
+		if (names == NULL) {
+			free(copy);
+			return TD_ERR_NOMEM;
+		}
+		t->names = names;
+		t->part_cap = cap;
+	}
+	t->names[t->part_count] = copy;
+	t->parts[t->part_count] = (struct td_part){ .file = copy, .position = position };
+	t->part_count++;
+	return TD_OK;
+}
+
+/* Calls the new file by the first name that is free. */
+static int take_name(struct file_track *t, char ret_name[static FILE_NAME_MAX])
+{
+	int r = TD_ERR_IO;
+
+	for (unsigned take = t->take; take < t->take + NAME_TRIES; take++) {
+		make_name(t, ret_name, take, t->part_count);
+		if ((r = outfile_take_name(t->file, ret_name)) == TD_OK) {
+			if (t->part_count == 0)
+				t->take = take;
+			return r;
+		}
+		if (r != TD_ERR_IO || errno != EEXIST)
+			break;
+	}
+	return r;
+}
+
+static void make_conf(struct file_track *t, uint64_t position)
+{
+	const struct file_session *s = t->session;
+
+	if (t->user_id != 0)
+		snprintf(t->title, sizeof(t->title), "%" PRIu64, t->user_id);
+	else
+		snprintf(t->title, sizeof(t->title), "ssrc-%" PRIu32, t->ssrc);
+	t->conf = (struct td_writer_conf){ .size = sizeof(t->conf),
+		.source = s->conf.source,
+		.channels = s->conf.channels,
+		.rate = s->conf.rate,
+		.position = position,
+		.title = t->title,
+		.album = s->info->name,
+		.options = s->conf.writer_options };
+	if (s->info->start_utc_ns != 0)
+		t->conf.start_utc_ns =
+			s->info->start_utc_ns + (uint64_t)td_samples_to_ns((int64_t)position);
+	if (t->preroll != NULL && t->part_count > 0)
+		t->conf.preroll = preroll_length(t->preroll, t->out);
+}
+
+/* A writer over a new file that nobody has seen yet. */
+static int open_writer(struct file_track *t, const char *hidden)
+{
+	const struct file_session *s = t->session;
+	int r;
+
+	if ((r = outfile_create(&t->file, s->info->dir_fd, hidden)) < 0)
+		return r;
+	t->output = outfile_output(t->file);
+	if ((r = s->conf.writer->open(&t->writer, &t->output, &t->conf)) < 0) {
+		t->writer = NULL;
+		return r;
+	}
+	if (t->conf.preroll > 0 &&
+		(r = preroll_write(t->preroll, t->conf.preroll, s->conf.writer, t->writer)) < 0)
+		return r;
+	return outfile_flush(t->file);
+}
+
+/* Nobody ever sees a file under its name without a valid header. */
+static int open_part(struct file_track *t, uint64_t position)
+{
+	char name[FILE_NAME_MAX], hidden[FILE_NAME_MAX + 8];
+	uint64_t samples;
+	int r, cause;
+
+	make_conf(t, position);
+	make_name(t, name, t->take, t->part_count);
+	snprintf(hidden, sizeof(hidden), ".%s.part", name);
+	if ((r = open_writer(t, hidden)) < 0)
+		goto out;
+	if ((r = take_name(t, name)) < 0)
+		goto out;
+	if ((r = list_part(t, name, position)) < 0)
+		goto out;
+	t->part_out = t->out;
+	say_file(t, TD_EVENT_FILE_OPENED, name, 0);
+out:
+	if (r < 0) {
+		cause = t->file != NULL && outfile_errno(t->file) != 0 ? outfile_errno(t->file)
+								       : errno;
+		if (t->writer != NULL)
+			t->session->conf.writer->close(t->writer, &samples);
+		t->writer = NULL;
+		if (t->file != NULL)
+			outfile_unlink(t->file);
+		outfile_free(t->file);
+		t->file = NULL;
+		fail(t, name, r, cause,
+			t->part_count > 0 ? "this speaker is not recorded any more"
+					  : "this speaker is not recorded");
+	}
+	return r;
+}
+
+/* sync: until the disk has it. */
+static int close_part(struct file_track *t, bool sync)
+{
+	struct td_part *part = &t->parts[t->part_count - 1];
+	uint64_t given = t->out - t->part_out, held = 0, end;
+	int r = t->session->conf.writer->close(t->writer, &held);
+
+	t->writer = NULL;
+	if (r == TD_OK)
+		r = sync ? outfile_sync(t->file) : outfile_flush(t->file);
+	if (r < 0)
+		fail_here(t, r);
+	/* What is given at the end of a track is all there is; before, it is counted in samples of
+	 * the file, so that parts add up. */
+	end = out_to_sound(t, t->part_out + (held < given ? held : given));
+	if (held >= given && sync && !t->failed)
+		end = sound(t);
+	part->samples = end > t->ended ? end - t->ended : 0;
+	t->ended += part->samples;
+	t->besides = *outfile_besides(t->file);
+	outfile_free(t->file);
+	t->file = NULL;
+	say_file(t, TD_EVENT_FILE_CLOSED, last_name(t), part->samples);
+	return r;
+}
+
+/* Where on `out` the next part begins by the clock; NEVER: not in what there is yet. */
+static uint64_t next_boundary(struct file_track *t)
+{
+	uint64_t step = t->session->conf.split_seconds * TD_RATE, out;
+
+	if (step == 0 || t->full)
+		return NEVER;
+	/* None begins where this one has no sample yet. */
+	for (; t->boundary <= t->position; t->boundary += step) {
+		out = sound_to_out(t, sound_before(t, t->boundary));
+		if (out > t->part_out)
+			return out;
+	}
+	return NEVER;
+}
+
+static bool is_full_size(const struct file_track *t)
+{
+	uint64_t size = t->session->conf.split_bytes;
+
+	return size > 0 && !t->full && t->out > t->part_out && outfile_length(t->file) >= size;
+}
+
+static int next_part(struct file_track *t)
+{
+	int r;
+
+	if (t->part_count >= parts_max) {
+		t->full = true;
+		say(t, TD_EVENT_WARNING, "%s: no more than %" PRIu32 " parts; this one goes on",
+			last_name(t), parts_max);
+		return TD_OK;
+	}
+	if ((r = close_part(t, false)) < 0)
+		return r;
+	return open_part(t, position_of(t, out_to_sound(t, t->out)));
+}
+
+/* How many of n samples belong to this part; begins the next one when that is none. */
+static int room(struct file_track *t, uint64_t n, uint64_t *ret)
+{
+	uint64_t at = next_boundary(t);
+	int r;
+
+	if (t->out >= at || is_full_size(t)) {
+		if ((r = next_part(t)) < 0)
+			return r;
+		at = next_boundary(t);
+	}
+	*ret = n < at - t->out ? n : at - t->out;
+	return TD_OK;
+}
+
+/* ---- sound at the rate of the file ---- */
+
+static int put_audio(void *user, const int16_t *pcm, uint32_t samples)
+{
+	struct file_track *t = user;
+	uint64_t n;
+	int r = TD_OK;
+
+	while (samples > 0 && r == TD_OK) {
+		if ((r = room(t, samples, &n)) < 0)
+			return r;
+		r = t->session->conf.writer->write(t->writer, pcm, (uint32_t)n);
+		t->out += n;
+		pcm += n * t->session->conf.channels;
+		samples -= (uint32_t)n;
+	}
+	return r;
+}
+
+static int put_silence(void *user, uint64_t samples)
+{
+	struct file_track *t = user;
+	uint64_t n, size = t->session->conf.split_bytes;
+	int r = TD_OK;
+
+	while (samples > 0 && r == TD_OK) {
+		if ((r = room(t, samples, &n)) < 0)
+			return r;
+		if (size > 0 && !t->full) {
+			uint64_t length = outfile_length(t->file), piece = SIZE_PIECE;
+
+			if (length < size && (size - length) / SIZE_SAMPLE_BYTES > piece)
+				piece = (size - length) / SIZE_SAMPLE_BYTES;
+			if (n > piece)
+				n = piece;
+		}
+		r = t->session->conf.writer->silence(t->writer, n);
+		if (t->preroll != NULL)
+			preroll_silence(t->preroll, n);
+		t->out += n;
+		samples -= n;
+	}
+	return r;
+}
+
+/* It is not cut: a part begins before or after it, whichever is nearer. */
+static int put_packet(struct file_track *t, const struct td_packet *packet)
+{
+	uint64_t at = next_boundary(t);
+	int r;
+
+	if (at != NEVER && at < t->out + packet->samples / 2 && t->out > t->part_out) {
+		/* So it is behind us even if `out` is not. */
+		t->boundary += t->session->conf.split_seconds * TD_RATE;
+		at = t->out;
+	}
+	if (t->out >= at || is_full_size(t)) {
+		if ((r = next_part(t)) < 0)
+			return r;
+	}
+	if ((r = t->session->conf.writer->packet(t->writer, packet)) < 0)
+		return r;
+	t->out += packet->samples;
+	return t->preroll != NULL ? preroll_packet(t->preroll, packet) : TD_OK;
+}
+
+/* ---- the track ---- */
+
+static int keep_silence(struct file_track *t, uint64_t n)
+{
+	if (n == 0)
+		return TD_OK;
+	t->position += n;
+	return t->shape != NULL ? shape_silence(t->shape, n, put_audio, put_silence, t)
+				: put_silence(t, n);
+}
+
+static int cut_silence(struct file_track *t, uint64_t n)
+{
+	struct td_cut *last = t->cut_count > 0 ? &t->cuts[t->cut_count - 1] : NULL;
+
+	if (last == NULL || last->position + last->samples != t->position) {
+		if (t->cut_count == t->cut_cap) {
+			uint32_t cap = t->cut_cap > 0 ? t->cut_cap * 2 : 16;
+			struct td_cut *cuts = realloc(t->cuts, cap * sizeof(*cuts));
+
+			if (cuts == NULL)
+				return TD_ERR_NOMEM;
+			t->cuts = cuts;
+			t->cut_cap = cap;
+		}
+		last = &t->cuts[t->cut_count++];
+		*last = (struct td_cut){ .position = t->position };
+	}
+	last->samples += n;
+	t->position += n;
+	t->cut_samples += n;
+	return TD_OK;
+}
+
+/* Whether silence may be left out at the present position. */
+static bool may_cut(struct file_track *t)
+{
+	const struct td_cut *last = t->cut_count > 0 ? &t->cuts[t->cut_count - 1] : NULL;
+
+	if (t->cut_count < cuts_max ||
+		(last != NULL && last->position + last->samples == t->position))
+		return true;
+	if (!t->cuts_full) {
+		t->cuts_full = true;
+		say(t, TD_EVENT_WARNING, "%s: no more than %" PRIu32 " pauses are shortened",
+			last_name(t), cuts_max);
+	}
+	return false;
+}
+
+int file_track_silence(void *track, uint64_t n)
+{
+	struct file_track *t = track;
+	uint64_t max = t->session->conf.max_silence, keep;
+	int r;
+
+	keep = t->quiet >= max ? 0 : max - t->quiet;
+	if (keep > n)
+		keep = n;
+	if (t->quiet + n < t->quiet)
+		return fail_here(t, TD_ERR_LIMIT);
+	t->quiet += n;
+	if ((r = keep_silence(t, keep)) == TD_OK && keep < n)
+		r = may_cut(t) ? cut_silence(t, n - keep) : keep_silence(t, n - keep);
+	return r < 0 ? fail_here(t, r) : TD_OK;
+}
+
+int file_track_audio(void *track, const int16_t *pcm, uint32_t samples)
+{
+	struct file_track *t = track;
+	int r;
+
+	t->quiet = 0;
+	t->position += samples;
+	r = t->shape != NULL ? shape_audio(t->shape, pcm, samples, put_audio, t)
+			     : put_audio(t, pcm, samples);
+	return r < 0 ? fail_here(t, r) : TD_OK;
+}
+
+int file_track_packet(void *track, const struct td_packet *packet)
+{
+	struct file_track *t = track;
+	uint64_t max = t->session->conf.max_silence;
+	uint64_t kept = t->quiet < max ? t->quiet : max;
+	struct td_packet p = *packet;
+	int r;
+
+	if (p.lost > kept)
+		p.lost = (uint32_t)kept;
+	t->quiet = 0;
+	t->position += p.samples;
+	r = put_packet(t, &p);
+	/* A packet that no decoder would understand: nothing is heard of it. */
+	if (r == TD_ERR_UNSUPPORTED && !t->failed)
+		r = put_silence(t, p.samples);
+	return r < 0 ? fail_here(t, r) : TD_OK;
+}
+
+int file_track_refresh(void *track)
+{
+	struct file_track *t = track;
+	int r = t->session->conf.writer->refresh(t->writer);
+
+	return r < 0 ? fail_here(t, r) : TD_OK;
+}
+
+static void make_stem(struct file_track *t)
+{
+	const struct file_session *s = t->session;
+	const struct file_name_fields fields = { t->user_id, t->ssrc, s->info->name,
+		s->info->start_utc_ns, s->conf.writer->name };
+
+	file_name_stem(t->stem, s->conf.name, &fields);
+	t->take = 1;
+}
+
+void file_track_free(void *track)
+{
+	struct file_track *t = track;
+	uint64_t samples;
+
+	if (t == NULL)
+		return;
+	if (t->writer != NULL)
+		t->session->conf.writer->close(t->writer, &samples);
+	outfile_free(t->file);
+	shape_free(t->shape);
+	if (t->preroll != NULL)
+		preroll_free(t->preroll);
+	free(t->preroll);
+	for (uint32_t i = 0; i < t->part_count; i++)
+		free(t->names[i]);
+	free(t->names);
+	free(t->parts);
+	free(t->cuts);
+	free(t);
+}
+
+int file_track_open(void **ret_track, void *session, const struct td_track *track)
+{
+	const struct file_session *s = session;
+	const struct file_conf *conf = &s->conf;
+	struct file_track *t = calloc(1, sizeof(*t));
+	int r = TD_ERR_NOMEM;
+
+	if (t == NULL)
+		return r;
+	t->session = s;
+	t->user_id = track->user_id;
+	t->ssrc = track->ssrc;
+	t->boundary = conf->split_seconds * TD_RATE;
+	make_stem(t);
+	if (conf->rate != TD_RATE &&
+		(r = shape_new(&t->shape, TD_RATE, conf->channels, conf->rate, conf->channels)) < 0)
+		goto out;
+	if (conf->source == TD_WANT_OPUS && is_split(t) &&
+		(t->preroll = calloc(1, sizeof(*t->preroll))) == NULL)
+		goto out;
+	if ((r = open_part(t, 0)) < 0)
+		goto out;
+	*ret_track = t;
+	t = NULL;
+out:
+	if (t != NULL && !t->failed)
+		fail(t, t->stem, r, 0, "this speaker is not recorded");
+	file_track_free(t);
+	return r;
+}
+
+/* The parts that were closed before the end are on the disk now, too. */
+static void sync_parts(struct file_track *t, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (outfile_sync_name(t->session->info->dir_fd, t->names[i]) < 0) {
+			fail(t, t->names[i], TD_ERR_IO, errno, "it may not last");
+			return;
+		}
+	}
+}
+
+int file_track_end(void *track)
+{
+	struct file_track *t = track;
+	int r;
+
+	if (t->shape != NULL && !t->failed && (r = shape_end(t->shape, put_audio, t)) < 0)
+		fail_here(t, r);
+	if (t->writer != NULL)
+		close_part(t, true);
+	sync_parts(t, t->part_count - 1);
+	return t->failed ? TD_ERR_IO : TD_OK;
+}
+
+/* ---- names ---- */
+
+/* Part i is called by the first free name of the stem from *take on. */
+static int rename_part(struct file_track *t, uint32_t i, unsigned *take)
+{
+	char name[FILE_NAME_MAX], *copy;
+	int r = TD_ERR_IO;
+
+	for (unsigned n = 0; n < NAME_TRIES; n++) {
+		make_name(t, name, *take + n, i);
+		if ((copy = strdup(name)) == NULL)
+			return TD_ERR_NOMEM;
+		if (i + 1 == t->part_count && t->file != NULL)
+			r = outfile_take_name(t->file, name);
+		else
+			r = outfile_rename_all(t->session->info->dir_fd, t->names[i], name,
+				&t->besides);
+		if (r == TD_OK) {
+			free(t->names[i]);
+			t->parts[i].file = t->names[i] = copy;
+			*take += n;
+			return r;
+		}
+		free(copy);
+		if (r != TD_ERR_IO || errno != EEXIST)
+			break;
+	}
+	return r;
+}
+
+void file_track_named(void *track, uint64_t user_id, uint32_t own)
+{
+	struct file_track *t = track;
+	char was[FILE_STEM_MAX];
+	unsigned was_take = t->take, take;
+	int r;
+
+	t->user_id = user_id;
+	if (!own)
+		return;
+	memcpy(was, t->stem, sizeof(was));
+	make_stem(t);
+	if (strcmp(was, t->stem) == 0) {
+		t->take = was_take;
+		return;
+	}
+	for (uint32_t i = 0; i < t->part_count; i++) {
+		take = t->take;
+		if ((r = rename_part(t, i, &take)) < 0) {
+			/* The sound is safe under its old name too, and the manifest tells whose it
+			 * is. */
+			say(t, TD_EVENT_WARNING, "%s could not be renamed to its speaker: %s",
+				t->names[i], r == TD_ERR_IO ? strerror(errno) : td_strerror(r));
+			return;
+		}
+		if (i == 0)
+			t->take = take;
+	}
+}
+
+void file_track_describe(void *track, struct td_file *file)
+{
+	struct file_track *t = track;
+
+	file->file = t->names[0];
+	file->format = t->session->conf.writer->name;
+	file->channels = t->session->conf.channels;
+	file->rate = t->session->conf.rate;
+	file->samples = t->ended;
+	if (t->writer != NULL) {
+		uint64_t end = sound(t);
+
+		file->samples = end > t->ended ? end : t->ended;
+		t->parts[t->part_count - 1].samples = file->samples - t->ended;
+	}
+	if (is_split(t)) {
+		file->parts = t->parts;
+		file->part_count = t->part_count;
+	}
+	file->cuts = t->cuts;
+	file->cut_count = t->cut_count;
+}

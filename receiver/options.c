@@ -30,7 +30,9 @@ static const char usage[] =
 	"What becomes of it:\n"
 	"  --out DIR             folder of the recordings (default: recordings)\n"
 	"  --session-name NAME   folder of this session (default: guild-channel-start)\n"
-	"  --sink SPEC           NAME[:key=value,...], repeatable (default: file:format=wav)\n"
+	"  --sink SPEC           NAME[:key=value,...], repeatable (default: file)\n"
+	"  --plugin FILE         load sinks and formats of a shared object, repeatable\n"
+	"  --list-sinks          sinks, formats and their options, plugins' too\n"
 	"\n"
 	"How it runs:\n"
 	"  --workers N           unpacker processes (default: number of CPUs)\n"
@@ -44,8 +46,12 @@ static const char usage[] =
 	"  -h, --help            this text\n"
 	"  -V, --version         version\n"
 	"\n"
-	"Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 new connection info\n"
-	"is needed or the server turned us away for good, 130 ended by a second signal.\n"
+	"A sink or format that is not built in is looked for as NAME.so in the folders of\n"
+	"TAPEDECK_PLUGIN_PATH (a:b), or else in plugins and ../lib/tapedeck/plugins from\n"
+	"where this program is; --sink ./NAME.so:key=value takes it from a file.\n"
+	"Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 new connection\n"
+	"info is needed or the server turned us away for good, 130 ended by a second\n"
+	"signal.\n"
 	"docs/events.md describes the input lines and the events, docs/session.md what is\n"
 	"written.\n";
 
@@ -57,6 +63,8 @@ enum option_id {
 	OPT_OUT,
 	OPT_SESSION_NAME,
 	OPT_SINK,
+	OPT_PLUGIN,
+	OPT_LIST_SINKS,
 	OPT_WORKERS,
 	OPT_DURATION,
 	OPT_REJOIN_TIMEOUT,
@@ -73,6 +81,8 @@ static const struct option long_options[] = {
 	{ "out", required_argument, NULL, OPT_OUT },
 	{ "session-name", required_argument, NULL, OPT_SESSION_NAME },
 	{ "sink", required_argument, NULL, OPT_SINK },
+	{ "plugin", required_argument, NULL, OPT_PLUGIN },
+	{ "list-sinks", no_argument, NULL, OPT_LIST_SINKS },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "duration", required_argument, NULL, OPT_DURATION },
 	{ "rejoin-timeout", required_argument, NULL, OPT_REJOIN_TIMEOUT },
@@ -122,15 +132,46 @@ static int parse_workers(struct options *o, const char *text)
 	return -1;
 }
 
-static int parse_sink(struct options *o, const char *text)
+/* Sinks are made once every plugin is loaded. */
+static int take_sink(struct options *o, const char *text)
 {
-	char err[256];
-
 	if (o->sink_count == OPTIONS_MAX_SINKS)
 		return complain("--sink", text, "too many sinks");
-	if (sink_spec_parse(&o->sinks[o->sink_count], text, err, sizeof(err)) != TD_OK)
-		return complain("--sink", text, err);
-	o->sink_count++;
+	o->sink_texts[o->sink_count++] = text;
+	return -1;
+}
+
+static int take_plugin(struct options *o, const char *file)
+{
+	if (o->plugin_count == OPTIONS_MAX_PLUGINS)
+		return complain("--plugin", file, "too many plugins");
+	o->plugins[o->plugin_count++] = file;
+	return -1;
+}
+
+static int load_plugins(const struct options *o)
+{
+	char err[1024];
+
+	for (size_t i = 0; i < o->plugin_count; i++) {
+		if (sink_plugin_load(o->plugins[i], err, sizeof(err)) < 0)
+			return complain("--plugin", NULL, err);
+	}
+	return -1;
+}
+
+static int make_sinks(struct options *o)
+{
+	char err[1024];
+
+	if (o->sink_count == 0)
+		take_sink(o, "file:format=wav");
+	for (size_t i = 0; i < o->sink_count; i++) {
+		if (sink_spec_parse(&o->sinks[i], o->sink_texts[i], err, sizeof(err)) != TD_OK) {
+			fprintf(stderr, "receiver: %s\n", err); /* it names the option */
+			return EXIT_WRONG_USAGE;
+		}
+	}
 	return -1;
 }
 
@@ -169,7 +210,12 @@ static int parse_one(struct options *o, int id, const char *value)
 	case OPT_SESSION_NAME:
 		return parse_session_name(o, value);
 	case OPT_SINK:
-		return parse_sink(o, value);
+		return take_sink(o, value);
+	case OPT_PLUGIN:
+		return take_plugin(o, value);
+	case OPT_LIST_SINKS:
+		o->list_sinks = true;
+		return -1;
 	case OPT_WORKERS:
 		return parse_workers(o, value);
 	case OPT_DURATION:
@@ -222,7 +268,7 @@ static int check_together(struct options *o)
 			: cpus > OPTIONS_MAX_WORKERS ? OPTIONS_MAX_WORKERS
 						     : (unsigned)cpus;
 	}
-	return o->sink_count > 0 ? -1 : parse_sink(o, "file:format=wav");
+	return -1;
 }
 
 int options_parse(struct options *ret, int argc, char **argv)
@@ -236,7 +282,15 @@ int options_parse(struct options *ret, int argc, char **argv)
 	}
 	if (optind < argc)
 		return complain(argv[optind], NULL, "there are no arguments without an option");
-	return check_together(ret);
+	if ((status = load_plugins(ret)) >= 0)
+		return status;
+	if (ret->list_sinks) {
+		sink_list(stdout);
+		return EXIT_DONE;
+	}
+	if ((status = check_together(ret)) >= 0)
+		return status;
+	return make_sinks(ret);
 }
 
 void options_free(struct options *o)

@@ -17,19 +17,20 @@ enum {
 	EXIT_AT_ONCE = 130,   /* a second SIGINT or SIGTERM */
 };
 
-enum { OPTIONS_MAX_SINKS = 16, OPTIONS_MAX_WORKERS = 256 };
+enum { OPTIONS_MAX_SINKS = 16, OPTIONS_MAX_PLUGINS = 32, OPTIONS_MAX_WORKERS = 256 };
 
 struct options {
 	const char *join;   /* a file, or "-" */
 	const char *replay; /* a capture */
 	const char *keys;
 	const char *ca_file, *out, *session_name;
+	const char *plugins[OPTIONS_MAX_PLUGINS], *sink_texts[OPTIONS_MAX_SINKS];
 	struct sink_spec *sinks[OPTIONS_MAX_SINKS];
-	size_t sink_count;
+	size_t plugin_count, sink_count;
 	unsigned workers;
 	uint64_t duration_ns; /* 0: no end */
 	uint64_t rejoin_timeout_ns;
-	bool realtime, events, log_json, verbose, quiet;
+	bool list_sinks, realtime, events, log_json, verbose, quiet;
 };
 
 /* Reads the command line; strings are borrowed from argv. Returns -1 to go on, or the exit status

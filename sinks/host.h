@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/counters.h"
 #include "sinks/sink.h"
@@ -22,11 +23,18 @@
 struct sink_spec; /* one parsed --sink */
 
 /* TD_ERR_USAGE and a one-line reason in err (name unknown, option unknown, value impossible).
- * Free with sink_spec_free(). Any thread. */
+ * Free with sink_spec_free(). */
 int sink_spec_parse(struct sink_spec **ret, const char *text, char *err, size_t err_len);
 void sink_spec_free(struct sink_spec *spec);
 /* What has to reach a session for it. */
 void sink_spec_wants(const struct sink_spec *spec, struct td_wants *ret);
+
+/* --plugin: loads a file and adds what it brings. Negative, and one line in err that names it and
+ * the reason. Before threads start, as the parsing of specs, which may load plugins. */
+int sink_plugin_load(const char *file, char *err, size_t err_len);
+/* --list-sinks: every sink and format there is, those of the plugin folders too, which are loaded
+ * for it, and what there could not be loaded. At most 80 columns, but for what has no blanks. */
+void sink_list(FILE *out);
 
 /* Makes the folder (0700, parents too) and tries to write in it. TD_ERR_IO and a one-line reason.
  */

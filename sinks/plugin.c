@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "sinks/host.h"
 #include "sinks/refuse.h"
 
 enum { LOADED_MAX = 64 };
@@ -72,7 +73,7 @@ static const char *load_error(const char *real)
 	size_t len = strlen(real);
 
 	if (text == NULL)
-		return "cannot be loaded";
+		return "no reason given";
 	return strncmp(text, real, len) == 0 && text[len] == ':' ? text + len + 2 : text;
 }
 
@@ -101,7 +102,8 @@ static int load(const struct td_plugin **ret, const char *file, char *err, size_
 		return refuse(TD_ERR_LIMIT, err, err_len, "%s: %d plugins are loaded already", file,
 			LOADED_MAX);
 	if ((handle = dlopen(real, RTLD_NOW | RTLD_LOCAL)) == NULL)
-		return refuse(TD_ERR_UNSUPPORTED, err, err_len, "%s: %s", file, load_error(real));
+		return refuse(TD_ERR_UNSUPPORTED, err, err_len, "%s: cannot be loaded: %s", file,
+			load_error(real));
 	if ((symbol.object = dlsym(handle, TD_PLUGIN_SYMBOL)) == NULL)
 		return refuse(TD_ERR_UNSUPPORTED, err, err_len,
 			"%s: is no plugin: it has no function " TD_PLUGIN_SYMBOL "()", file);
@@ -119,7 +121,7 @@ static int load(const struct td_plugin **ret, const char *file, char *err, size_
 	return TD_OK;
 }
 
-int plugin_load(const char *file, char *err, size_t err_len)
+int sink_plugin_load(const char *file, char *err, size_t err_len)
 {
 	const struct td_plugin *plugin;
 
@@ -190,7 +192,7 @@ static int search_folder(void *user, const char *path)
 		refuse_list(s->folders, sizeof(s->folders), ", ", path);
 		return 0;
 	}
-	s->r = plugin_load(s->file, s->err, s->err_len);
+	s->r = sink_plugin_load(s->file, s->err, s->err_len);
 	return 1;
 }
 
@@ -310,7 +312,7 @@ static int sweep_folder(void *user, const char *path)
 
 		snprintf(file, sizeof(file), "%s/%s", path, entries[i]->d_name);
 		free(entries[i]);
-		if (plugin_load(file, reason, sizeof(reason)) < 0)
+		if (sink_plugin_load(file, reason, sizeof(reason)) < 0)
 			s->refused(s->user, reason);
 	}
 	if (n >= 0)

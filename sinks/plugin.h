@@ -12,15 +12,13 @@
  * set, or else plugins and ../lib/tapedeck/plugins from where this program is. What is built in
  * always wins.
  *
- * A file is loaded once and never unloaded. It runs inside this process from then on, so one that
- * others could have written is refused: writable for everybody, or its folder without the sticky
- * bit; owned by somebody who is neither root nor us, or its folder.
+ * sink_plugin_load() of sinks/host.h loads a file and adds what it brings (registry_add()). A file
+ * is loaded once and never unloaded. It runs inside this process from then on, so one that others
+ * could have written is refused: writable for everybody, or its folder without the sticky bit;
+ * owned by somebody who is neither root nor us, or its folder.
  *
  * At start, one thread. Results: 0, or negative with one line in err that names file and reason.
  */
-
-/* Loads a file and adds what it brings (registry_add()). Loaded before: nothing happens. */
-int plugin_load(const char *file, char *err, size_t err_len);
 
 /* The sink of this name: a known one, one from a plugin folder or, when there is a '/' in it, the
  * one that this file brings. TD_ERR_USAGE: there is none. */

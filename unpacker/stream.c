@@ -171,6 +171,11 @@ static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 
 /* ---- sound, as it leaves ---- */
 
+static bool wants(const struct stream *s, uint32_t what)
+{
+	return (s->conf->want & what) != 0;
+}
+
 static bool on_old_clock(const struct stream *s, uint32_t spurt)
 {
 	return spurt < s->anchor_spurt;
@@ -183,10 +188,57 @@ static int64_t sent_ns(const struct stream *s, const struct packet *p)
 	return rtp_clock_sent_ns(c, rtp_clock_unwrap(c, p->ts, p->arrival_ns));
 }
 
-static bool starts_spurt(const struct stream *s, const struct packet *p, uint32_t ts)
+/* Whether what p gives from `ts` on starts a spurt behind what ends at `e`. */
+static bool starts_spurt(const struct stream *s, const struct stream_end *e, const struct packet *p,
+	uint32_t ts)
 {
-	return !s->played || (p->spurt > s->end_spurt && p->spurt != s->quiet_spurt) ||
-		(int32_t)(ts - s->end_ts) > GAP_SAMPLES;
+	return !e->any || (p->spurt > e->spurt && p->spurt != s->quiet_spurt) ||
+		(int32_t)(ts - e->ts) > GAP_SAMPLES;
+}
+
+static void end_with(struct stream_end *e, const struct packet *p, int samples)
+{
+	*e = (struct stream_end){ .any = true,
+		.ts = p->ts + (uint32_t)samples,
+		.spurt = p->spurt,
+		.samples = samples,
+		.celt = opus_packet_is_celt(p->data, p->len) };
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What belongs in the gap before a packet, in samples. */
+struct fill {
+	int due;     /* missing because packets were lost: the rest is a pause */
+	int made_up; /* of these, concealed; from the start of the gap */
+	int copied;  /* and recovered from the packet; right before it */
+};
+
+/* Of the gap between what ends at `e` and p. */
+static struct fill fill_before(const struct stream *s, const struct stream_end *e,
+	const struct packet *p)
+{
+	int64_t missing = (int32_t)(p->ts - e->ts), due = min64(missing, e->lost * e->samples);
+	int copied = opus_packet_get_samples_per_frame(p->data, TD_RATE);
+	struct fill f = { 0 };
+
+	/* Nothing to go on: no sound before, or timestamps that have nothing in common with it. */
+	if (!e->any || on_old_clock(s, e->spurt) != on_old_clock(s, p->spurt))
+		return f;
+	/* Where a pause lies next to the loss, more time is missing than sound; and what is lost
+	 * between probes in a pause was a probe, too. */
+	if (due <= 0 || (s->gap.by_padding && missing > due))
+		return f;
+	f.due = (int)due;
+	/* libopus makes sound up, copy or not, when what it decoded last was CELT alone. */
+	if (due >= copied && !e->celt && opus_packet_has_fec(p->data, p->len))
+		f.copied = copied;
+	f.made_up = (int)min64(due - f.copied, CONCEAL_SAMPLES);
+	f.made_up -= f.made_up % CONCEAL_STEP;
+	return f;
 }
 
 /* Linear, to zero at CONCEAL_SAMPLES; `at` is how much of the gap was made up before. */
@@ -224,7 +276,7 @@ static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_k
 	f.kind = (uint8_t)kind;
 	f.channels = (uint8_t)channels;
 	/* Concealment goes on where the sound before the gap ended. */
-	if (kind != IPC_FRAME_CONCEALED && starts_spurt(s, p, ts))
+	if (kind != IPC_FRAME_CONCEALED && starts_spurt(s, &s->sound, p, ts))
 		f.flags = IPC_FRAME_SPURT;
 	pcm = (int16_t *)(void *)ipc_queue_put_room(q, IPC_FRAME, s->conf->conn, &f, sizeof(f),
 		(size_t)(samples * channels) * sizeof(*pcm));
@@ -242,9 +294,9 @@ static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_k
 		return r;
 	}
 	if (kind != IPC_FRAME_CONCEALED)
-		s->end_spurt = p->spurt;
-	s->end_ts = ts + (uint32_t)samples;
-	s->played = true;
+		s->sound.spurt = p->spurt;
+	s->sound.ts = ts + (uint32_t)samples;
+	s->sound.any = true;
 	return TD_OK;
 }
 
@@ -255,11 +307,11 @@ static int conceal(struct stream *s, const struct packet *p, int samples, int *r
 	int64_t seq = s->gap.first_seq;
 
 	for (at = 0; at < samples; seq++) {
-		int n = samples - at < s->end_samples ? samples - at : s->end_samples;
+		int n = (int)min64(samples - at, s->sound.samples);
 		struct ipc_queue *q = s->conf->out;
 		size_t pcm_len = (size_t)(n * channels) * sizeof(int16_t);
 
-		r = send_frame(s, p, IPC_FRAME_CONCEALED, s->end_ts, seq, n);
+		r = send_frame(s, p, IPC_FRAME_CONCEALED, s->sound.ts, seq, n);
 		if (r != TD_OK)
 			break;
 		/* The last thing in the queue is the sound: its length is a multiple of 8. */
@@ -270,15 +322,10 @@ static int conceal(struct stream *s, const struct packet *p, int samples, int *r
 	return td_err_is_fatal(r) ? r : TD_OK;
 }
 
-static int64_t min64(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* What came and did not open was filled like what never came, and is counted by its own reason. */
 static void count_gap(struct stream *s, int64_t fec, int64_t concealed)
 {
-	int64_t lost = s->gap.lost - s->gap.unopened;
+	int64_t lost = s->sound.lost - s->gap.unopened;
 
 	if (s->gap.last_unopened)
 		fec = 0;
@@ -288,70 +335,110 @@ static void count_gap(struct stream *s, int64_t fec, int64_t concealed)
 	s->count[COUNTER_CONCEALED] += (uint64_t)concealed;
 	s->count[COUNTER_SKIPPED] += (uint64_t)(lost - fec - concealed);
 	s->gap = (struct stream_gap){ 0 };
+	s->sound.lost = 0;
 }
 
-/* Fills what was lost before p as far as that makes sense, and counts what became of it. */
-static int close_gap(struct stream *s, const struct packet *p)
+/* Fills what was lost before p as far as that makes sense. *ret_fec and *ret_concealed: how many of
+ * the lost packets that made up for. */
+static int fill_gap(struct stream *s, const struct packet *p, int64_t *ret_fec,
+	int64_t *ret_concealed)
 {
-	int64_t lost = s->gap.lost, missing, due, fec = 0, concealed = 0;
-	int copied = opus_packet_get_samples_per_frame(p->data, TD_RATE), made_up, r = TD_OK;
+	struct fill f = fill_before(s, &s->sound, p);
+	int64_t most = s->sound.lost - (f.copied > 0);
+	int made_up = 0, r = TD_OK;
 
-	if (lost == 0) {
-		s->gap.by_padding = false;
-		return TD_OK;
+	if (f.made_up > 0) {
+		r = conceal(s, p, f.made_up, &made_up);
+		*ret_concealed = min64(most, (made_up + s->sound.samples - 1) / s->sound.samples);
 	}
-	missing = (int32_t)(p->ts - s->end_ts);
-	/* Nothing to go on: no sound before, or timestamps that have nothing in common with it. */
-	if (!s->played || on_old_clock(s, s->end_spurt) != on_old_clock(s, p->spurt) ||
-		(s->conf->want & IPC_WANT_PCM) == 0)
-		missing = 0;
-	/* Where a pause lies next to the loss, more time is missing than sound; and what is lost
-	 * between probes in a pause was a probe, too. */
-	due = min64(missing, lost * s->end_samples);
-	if (s->gap.by_padding && missing > due)
-		due = 0;
-	/* libopus makes sound up, copy or not, when what it decoded last was CELT alone. */
-	if (due >= copied && !s->end_celt && opus_packet_has_fec(p->data, p->len))
-		fec = 1;
-	made_up = (int)min64(due - fec * copied, CONCEAL_SAMPLES);
-	made_up -= made_up % CONCEAL_STEP;
-	if (made_up > 0) {
-		r = conceal(s, p, made_up, &made_up);
-		concealed = min64(lost - fec, (made_up + s->end_samples - 1) / s->end_samples);
+	if (r == TD_OK && f.copied > 0) {
+		r = send_frame(s, p, IPC_FRAME_FEC, p->ts - (uint32_t)f.copied, s->gap.last_seq,
+			f.copied);
+		*ret_fec = r == TD_OK;
 	}
-	if (r == TD_OK && fec > 0) {
-		r = send_frame(s, p, IPC_FRAME_FEC, p->ts - (uint32_t)copied, s->gap.last_seq,
-			copied);
-		fec = r == TD_OK;
-	}
-	count_gap(s, fec, concealed);
 	return td_err_is_fatal(r) ? r : TD_OK;
 }
 
+/* What was lost before p is done with: filled for those who want sound, and counted. */
+static int close_gap(struct stream *s, const struct packet *p)
+{
+	int64_t fec = 0, concealed = 0;
+	int r = TD_OK;
+
+	if (wants(s, IPC_WANT_PCM))
+		r = fill_gap(s, p, &fec, &concealed);
+	count_gap(s, fec, concealed);
+	return r;
+}
+
+/* `lost` numbers before before_seq will give no sound. */
 static void widen_gap(struct stream *s, int64_t lost, int64_t before_seq)
 {
 	if (lost <= 0)
 		return;
-	if (s->gap.lost == 0)
+	if (s->sound.lost == 0)
 		s->gap.first_seq = before_seq - lost;
 	s->gap.last_seq = before_seq - 1;
 	s->gap.last_unopened = false;
-	s->gap.lost += lost;
+	s->sound.lost += lost;
+}
+
+/* p as it is. What libopus thinks of it, or thought of those before it, makes no difference: there
+ * may be nobody who decodes them. */
+static int pass_on(struct stream *s, const struct packet *p, int samples)
+{
+	struct fill f = fill_before(s, &s->passed, p);
+	struct ipc_opus m = { .user_id = s->user_id,
+		.arrival_ns = p->arrival_ns,
+		.sent_ns = sent_ns(s, p),
+		.ssrc = s->ssrc,
+		.rtp_ts = p->ts,
+		.lost = (uint32_t)f.due,
+		.seq = (uint16_t)p->seq,
+		.samples = (uint16_t)samples,
+		.silence = opus_packet_is_silence(p->data, p->len) };
+
+	/* As the first frame that p gives, recovered or its own, behind what is made up. */
+	if (starts_spurt(s, &s->passed, p, p->ts - (uint32_t)(f.made_up + f.copied)))
+		m.flags = IPC_FRAME_SPURT;
+	end_with(&s->passed, p, samples);
+	return ipc_queue_put(s->conf->out, IPC_OPUS, s->conf->conn, &m, sizeof(m), p->data, p->len);
+}
+
+/* The sound of p and of what was lost before it. TD_ERR_MALFORMED: Opus refused p. */
+static int sound_of(struct stream *s, const struct packet *p, int samples)
+{
+	bool silence = opus_packet_is_silence(p->data, p->len);
+	int r = close_gap(s, p);
+
+	if (r == TD_OK && wants(s, IPC_WANT_PCM))
+		r = send_frame(s, p, silence ? IPC_FRAME_SILENCE : IPC_FRAME_DECODED, p->ts, p->seq,
+			samples);
+	if (r == TD_OK)
+		end_with(&s->sound, p, samples);
+	return r;
+}
+
+/* One that came and will not be opened any more. */
+static void skip_unopened(struct stream *s, const struct packet *p)
+{
+	s->sealed -= p->state == PACKET_SEALED;
+	s->count[p->reason]++;
+	widen_gap(s, 1, p->seq + 1);
+	s->passed.lost++;
+	s->gap.unopened++;
+	s->gap.last_unopened = true;
 }
 
 /* The next packet in sequence; `lost` numbers before it were given up. */
 static int play(struct stream *s, const struct packet *p, int64_t lost)
 {
-	bool silence = opus_packet_is_silence(p->data, p->len);
 	int samples, r;
 
 	widen_gap(s, lost, p->seq);
+	s->passed.lost += lost;
 	if (p->state != PACKET_OPEN) {
-		s->sealed -= p->state == PACKET_SEALED;
-		s->count[p->reason]++;
-		widen_gap(s, 1, p->seq + 1);
-		s->gap.unopened++;
-		s->gap.last_unopened = true;
+		skip_unopened(s, p);
 		return TD_OK;
 	}
 	if (p->len == 0) {
@@ -364,22 +451,17 @@ static int play(struct stream *s, const struct packet *p, int64_t lost)
 		s->count[COUNTER_UNDECODABLE]++;
 		return TD_OK;
 	}
-	if ((r = close_gap(s, p)) != TD_OK)
+	if (wants(s, IPC_WANT_OPUS) && (r = pass_on(s, p, samples)) != TD_OK)
 		return r;
-	if ((s->conf->want & IPC_WANT_PCM) != 0) {
-		r = send_frame(s, p, silence ? IPC_FRAME_SILENCE : IPC_FRAME_DECODED, p->ts, p->seq,
-			samples);
-		if (r == TD_ERR_MALFORMED) {
-			s->count[COUNTER_UNDECODABLE]++;
-			return TD_OK;
-		}
-		if (r != TD_OK)
-			return r;
+	r = sound_of(s, p, samples);
+	if (r == TD_ERR_MALFORMED) {
+		s->count[COUNTER_UNDECODABLE]++;
+		return TD_OK;
 	}
-	s->end_samples = samples;
-	s->end_celt = opus_packet_is_celt(p->data, p->len);
+	if (r != TD_OK)
+		return r;
 	s->count[COUNTER_DECODED]++;
-	s->count[COUNTER_SILENCE] += silence;
+	s->count[COUNTER_SILENCE] += opus_packet_is_silence(p->data, p->len);
 	return TD_OK;
 }
 
@@ -504,16 +586,19 @@ static void drop_stray(struct stream *s)
 	s->stray = NULL;
 }
 
-/* Far ahead because that much was lost, not because the sender counts anew: the timestamps went on
- * with the clock, and far enough for that many packets. */
-static bool is_outage(const struct stream *s, const struct packet *p)
+/* How many numbers were given up between what ends at `e` and p, far ahead: none if the sender
+ * counts anew. If that much was lost, the timestamps went on with the clock, and far enough for
+ * that many packets. */
+static int64_t lost_in_outage(const struct stream *s, const struct stream_end *e,
+	const struct packet *p)
 {
 	int64_t ahead = p->seq - s->reorder.next;
-
-	return s->played && ahead > 0 &&
-		(int32_t)(p->ts - s->prev_ts) >= ahead * s->end_samples / 2 &&
+	bool outage = e->any && ahead > 0 &&
+		(int32_t)(p->ts - s->prev_ts) >= ahead * e->samples / 2 &&
 		disagreement(p->ts, p->arrival_ns, s->prev_ts, s->prev_arrival_ns) <=
-		PACKET_JUMP_NS;
+			PACKET_JUMP_NS;
+
+	return outage ? ahead : 0;
 }
 
 /* Two packets in a row of another numbering: go on with it from the first. */
@@ -526,8 +611,8 @@ static int restart(struct stream *s, struct packet *second)
 	second->seq = first->seq + 1;
 	if ((r = release(s, REORDER_NEVER)) != TD_OK)
 		goto out;
-	if (is_outage(s, first))
-		widen_gap(s, first->seq - s->reorder.next, first->seq);
+	widen_gap(s, lost_in_outage(s, &s->sound, first), first->seq);
+	s->passed.lost += lost_in_outage(s, &s->passed, first);
 	reorder_restart(&s->reorder, first->seq);
 	s->prev_seq = s->anchor_seq = INT64_MIN;
 	if ((r = accept_packet(s, first, second->arrival_ns)) == TD_OK)

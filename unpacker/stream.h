@@ -14,9 +14,9 @@
 #include "unpacker/rtp_clock.h"
 
 /*
- * One SSRC: packets in as they arrive, frames out in order, each with its time. Everything depends
- * on the packets and their arrival times alone: when stream_advance() is called in between, and how
- * often, changes nothing.
+ * One SSRC: packets in as they arrive, frames and the packets themselves out in order as far as
+ * they are wanted, each with its time. Everything depends on the packets and their arrival times
+ * alone: when stream_advance() is called in between, and how often, changes nothing.
  *
  * A talk spurt begins with the first packet, after 200 ms without one, after a run of silence
  * frames, and where timestamps jump. Its first packets are held for a moment, so that its place on
@@ -34,10 +34,20 @@ struct stream_conf {
 	int channels;
 };
 
-/* Sequence numbers given up and not accounted for yet: padding may stand between them and the
- * packet that tells how much sound is missing. */
+/* Where what left ends. */
+struct stream_end {
+	bool any;       /* something did: */
+	uint32_t ts;    /* behind its last sample */
+	uint32_t spurt; /* the spurt it belonged to */
+	int samples;    /* of its last packet */
+	bool celt;      /* that packet was CELT alone */
+	int64_t lost;   /* sequence numbers given up since, and not accounted for yet: padding may
+	                   stand between them and the packet that tells how much is missing */
+};
+
+/* Of those that sound lacks: */
 struct stream_gap {
-	int64_t lost, first_seq, last_seq;
+	int64_t first_seq, last_seq;
 	bool by_padding;
 	int64_t unopened; /* of these: came and did not open, which is counted elsewhere */
 	bool last_unopened;
@@ -73,11 +83,8 @@ struct stream {
 	/* As sound leaves. */
 	struct decoder *decoder; /* NULL until the first packet is decoded */
 	struct stream_gap gap;
-	bool played;        /* there was sound: */
-	uint32_t end_ts;    /* behind its last sample */
-	uint32_t end_spurt; /* the spurt it belonged to */
-	int end_samples;    /* of its last packet */
-	bool end_celt;      /* that packet was CELT alone */
+	struct stream_end sound;  /* of the frames; of the packets if there are no frames */
+	struct stream_end passed; /* of the packets passed on, even one that libopus refused */
 };
 
 /* `count` and `conf` are borrowed. TD_ERR_NOMEM. */

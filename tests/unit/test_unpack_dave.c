@@ -6,8 +6,6 @@
 
 #include <cmocka.h>
 
-#include "common/dave_frame.h"
-#include "common/dave_ratchet.h"
 #include "tests/unit/unpack.h"
 
 enum { STEP = 960, PACKETS = 900, LATE_SSRC = 0xc0c0 };
@@ -42,12 +40,6 @@ static void end_with(struct unpack *u, const uint64_t *want, size_t wants)
 /* opened, plain, no key, auth, replayed, refused */
 #define END_WITH(u, ...) end_with((u), (const uint64_t[]){ __VA_ARGS__ }, 6)
 
-static void secret_of(uint8_t secret[static 16], uint64_t user, uint8_t epoch)
-{
-	memset(secret, epoch, 16);
-	memcpy(secret, &user, sizeof(user));
-}
-
 /* An epoch of `users`, 0-terminated. */
 static void put_epoch(struct unpack *u, uint64_t at_ns, uint8_t epoch, const uint64_t *users)
 {
@@ -56,26 +48,11 @@ static void put_epoch(struct unpack *u, uint64_t at_ns, uint8_t epoch, const uin
 
 	for (n = 0; users[n] != 0; n++) {
 		s[n].user_id = users[n];
-		secret_of(s[n].secret, users[n], epoch);
+		unpack_dave_secret(s[n].secret, users[n], epoch);
 	}
 	unpack_dave_epoch(u, CONN, at_ns, epoch, s, n);
 }
 #define EPOCH(u, at, epoch, ...) put_epoch((u), (at), (epoch), (const uint64_t[]){ __VA_ARGS__, 0 })
-
-static size_t seal(uint8_t *sealed, uint64_t user, uint8_t epoch, uint32_t nonce, const void *data,
-	size_t len)
-{
-	uint8_t secret[16], key[16];
-	struct dave_frame_key *k;
-	size_t n;
-
-	secret_of(secret, user, epoch);
-	dave_ratchet_key(key, secret, 0, nonce >> 24);
-	assert_int_equal(dave_frame_key_new(&k, key), TD_OK);
-	assert_int_equal(dave_frame_seal(k, sealed, &n, data, len, nonce, NULL, 0), TD_OK);
-	dave_frame_key_free(k);
-	return n;
-}
 
 /* Packet k of the voice, sealed by `user` in `epoch` (0: in the clear), at `arrival_ns`. */
 static void send_as(struct unpack *u, uint32_t ssrc, uint64_t user, uint8_t epoch, uint32_t nonce,
@@ -86,7 +63,7 @@ static void send_as(struct unpack *u, uint32_t ssrc, uint64_t user, uint8_t epoc
 	size_t len = (size_t)voice.len[k];
 
 	if (epoch > 0) {
-		len = seal(sealed, user, epoch, nonce, data, len);
+		len = unpack_dave_seal(sealed, user, epoch, nonce, data, len);
 		data = sealed;
 	}
 	unpack_rtp(u, CONN, arrival_ns, ssrc, (uint16_t)k,
@@ -440,7 +417,7 @@ static void hostile_frames_cost_themselves(void **state)
 	(void)state;
 	begin(&u);
 	EPOCH(&u, T0, 1, USER_A, USER_B);
-	len = seal(sealed, USER_A, 1, 7, voice.packet[0], (size_t)voice.len[0]);
+	len = unpack_dave_seal(sealed, USER_A, 1, 7, voice.packet[0], (size_t)voice.len[0]);
 	for (bit = 0; bit < len * 8; bit++) {
 		sealed[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		unpack_rtp(&u, CONN, T0 + bit * MS, SSRC_A, (uint16_t)bit, (uint32_t)bit * 120,
@@ -582,10 +559,10 @@ static void silence_is_seen_inside(void **state)
 			send_k(&u, 1, k);
 			continue;
 		}
-		len = seal(sealed, USER_A, 1, (uint32_t)k, silence, 3);
+		len = unpack_dave_seal(sealed, USER_A, 1, (uint32_t)k, silence, 3);
 		unpack_rtp(&u, CONN, AT(k), SSRC_A, (uint16_t)k, (uint32_t)k * STEP, sealed, len);
 	}
-	len = seal(sealed, USER_A, 1, 20, silence, 0); /* nothing inside */
+	len = unpack_dave_seal(sealed, USER_A, 1, 20, silence, 0); /* nothing inside */
 	unpack_rtp(&u, CONN, AT(20), SSRC_A, 20, 20 * STEP, sealed, len);
 	END_WITH(&u, 21, 0, 0, 0, 0, 0);
 	assert_int_equal(u.sum[COUNTER_SILENCE], 5);

@@ -1207,70 +1207,6 @@ static void what_opus_refuses_is_counted(void **state)
 
 /* ---- the same packets, whatever ticks come between ---- */
 
-struct event {
-	uint64_t at;
-	uint32_t ssrc, ts;
-	uint16_t seq;
-	int k; /* -1: padding, -2: silence */
-};
-
-static uint32_t roll(uint32_t *seed)
-{
-	*seed = *seed * 1664525 + 1013904223;
-	return *seed >> 8;
-}
-
-/* Two speakers with loss, jitter, pauses, padding, duplicates and jumps. Sorted by arrival. */
-static size_t make_trouble(struct event *e, size_t max, uint32_t seed)
-{
-	size_t n = 0, i, j;
-	int s, k;
-
-	for (s = 0; s < 2; s++) {
-		uint64_t at = T0 + roll(&seed) % 50 * MS;
-		uint32_t ts = roll(&seed) << 8;
-		uint16_t seq = (uint16_t)roll(&seed);
-
-		for (k = 0; k < 400; k++) {
-			struct event v = { at + roll(&seed) % (90 * MS), s ? SSRC_B : SSRC_A, ts,
-				seq, k };
-			uint32_t dice = roll(&seed) % 100;
-
-			at += 20 * MS;
-			ts += STEP;
-			seq++;
-			if (dice == 50)
-				v.k = -1;
-			if (dice >= 60 && dice < 64)
-				v.k = -2;
-			if (dice < 8)
-				continue; /* lost */
-			if (n + 2 > max)
-				break;
-			e[n++] = v;
-			if (dice == 10) {
-				v.at += roll(&seed) % (300 * MS);
-				e[n++] = v;
-			} else if (dice == 11) {
-				at += roll(&seed) % 3000 * MS; /* a pause, told or not */
-				ts += roll(&seed) % 3000 * 48;
-			} else if (dice == 12) {
-				ts += roll(&seed) << 9;
-			} else if (dice == 13) {
-				seq = (uint16_t)(seq + roll(&seed));
-			}
-		}
-	}
-	for (i = 1; i < n; i++) {
-		struct event v = e[i];
-
-		for (j = i; j > 0 && e[j - 1].at > v.at; j--)
-			e[j] = e[j - 1];
-		e[j] = v;
-	}
-	return n;
-}
-
 static void play_trouble(struct unpack *u, const struct voice *v, const struct event *e, size_t n,
 	uint32_t tick_seed)
 {
@@ -1283,13 +1219,7 @@ static void play_trouble(struct unpack *u, const struct voice *v, const struct e
 			unpack_tick(u, now);
 			now += tick_seed == 1 ? MS : 1 + roll(&tick_seed) % (70 * MS);
 		}
-		unpack_rtp(u, CONN, e[i].at, e[i].ssrc, e[i].seq, e[i].ts,
-			e[i].k == -2         ? silence
-				: e[i].k < 0 ? NULL
-					     : v->packet[e[i].k],
-			e[i].k == -2         ? 3
-				: e[i].k < 0 ? 0
-					     : (size_t)v->len[e[i].k]);
+		send_trouble(u, v, &e[i]);
 	}
 	unpack_tick(u, e[n - 1].at + 2 * TD_SEC_NS);
 	unpack_end(u);

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/dave_frame.h"
+#include "common/dave_ratchet.h"
 #include "common/err.h"
 #include "common/ipc.h"
 #include "common/opus_packet.h"
@@ -33,6 +35,14 @@ struct got_frame {
 	int16_t *pcm;
 };
 
+struct got_opus {
+	struct ipc_opus o;
+	uint64_t conn;
+	size_t frames; /* how many came before it */
+	uint8_t *data;
+	size_t len;
+};
+
 struct unpack {
 	struct worker w;
 	struct ipc_queue to, from; /* requests, replies */
@@ -42,6 +52,8 @@ struct unpack {
 
 	struct got_frame *frame;
 	size_t frames;
+	struct got_opus *opus;
+	size_t opuses;
 	size_t rtcps, echoes, pongs, readies, logs, counter_messages;
 	uint64_t last_echo;
 	uint8_t rtcp[IPC_MAX_DGRAM];
@@ -97,6 +109,23 @@ static inline void unpack_frame(struct unpack *u, const struct ipc_msg *m)
 	u->frames++;
 }
 
+static inline void unpack_opus(struct unpack *u, const struct ipc_msg *m)
+{
+	struct got_opus *g = &u->opus[u->opuses];
+
+	assert_true(u->opuses < MAX_FRAMES);
+	memcpy(&g->o, m->body, sizeof(g->o));
+	g->conn = m->hdr.conn;
+	g->frames = u->frames;
+	g->len = m->data_len;
+	assert_int_equal(opus_packet_samples(m->data, m->data_len), g->o.samples);
+	assert_int_equal(opus_packet_is_silence(m->data, m->data_len), g->o.silence);
+	assert_memory_equal(g->o.zero, (uint8_t[sizeof(g->o.zero)]){ 0 }, sizeof(g->o.zero));
+	g->data = malloc(m->data_len);
+	memcpy(g->data, m->data, m->data_len);
+	u->opuses++;
+}
+
 /* Reads every reply there is. */
 static inline void unpack_collect(struct unpack *u)
 {
@@ -115,6 +144,8 @@ static inline void unpack_collect(struct unpack *u)
 		while ((r = ipc_reader_next(u->back, &m)) == 1) {
 			if (m.hdr.type == IPC_FRAME) {
 				unpack_frame(u, &m);
+			} else if (m.hdr.type == IPC_OPUS) {
+				unpack_opus(u, &m);
 			} else if (m.hdr.type == IPC_COUNTERS) {
 				unpack_counters(u, m.hdr.conn, m.body);
 			} else if (m.hdr.type == IPC_RTCP) {
@@ -179,6 +210,7 @@ static inline void unpack_init(struct unpack *u)
 {
 	memset(u, 0, sizeof(*u));
 	u->frame = malloc(MAX_FRAMES * sizeof(*u->frame));
+	u->opus = malloc(MAX_FRAMES * sizeof(*u->opus));
 	u->by = calloc(MAX_COUNTED, sizeof(*u->by));
 	ipc_queue_init(&u->to);
 	ipc_queue_init(&u->from);
@@ -197,6 +229,9 @@ static inline void unpack_free(struct unpack *u)
 	for (i = 0; i < u->frames; i++)
 		free(u->frame[i].pcm);
 	free(u->frame);
+	for (i = 0; i < u->opuses; i++)
+		free(u->opus[i].data);
+	free(u->opus);
 	free(u->by);
 	ipc_queue_free(&u->to);
 	ipc_queue_free(&u->from);
@@ -212,15 +247,21 @@ static inline void unpack_hello(struct unpack *u)
 	unpack_put(u, IPC_HELLO, 0, &h, sizeof(h), NULL, 0);
 }
 
-static inline void unpack_open(struct unpack *u, uint64_t conn, uint64_t reorder_ns,
-	uint64_t hold_ns, uint32_t channels)
+static inline void unpack_open_for(struct unpack *u, uint64_t conn, uint32_t want,
+	uint64_t reorder_ns, uint64_t hold_ns, uint32_t channels)
 {
 	const struct ipc_conn_open o = { .reorder_ns = reorder_ns,
 		.hold_ns = hold_ns,
-		.want = IPC_WANT_PCM | IPC_WANT_RTCP,
+		.want = want,
 		.channels = channels };
 
 	unpack_put(u, IPC_CONN_OPEN, conn, &o, sizeof(o), NULL, 0);
+}
+
+static inline void unpack_open(struct unpack *u, uint64_t conn, uint64_t reorder_ns,
+	uint64_t hold_ns, uint32_t channels)
+{
+	unpack_open_for(u, conn, IPC_WANT_PCM | IPC_WANT_RTCP, reorder_ns, hold_ns, channels);
 }
 
 static inline void unpack_key(struct unpack *u, uint64_t conn, enum transport_mode mode,
@@ -246,6 +287,29 @@ static inline void unpack_gone(struct unpack *u, uint64_t conn, uint64_t user)
 	const struct ipc_speaker_gone s = { .user_id = user };
 
 	unpack_put(u, IPC_SPEAKER_GONE, conn, &s, sizeof(s), NULL, 0);
+}
+
+/* The secret of a user in an epoch is made of the two. */
+static inline void unpack_dave_secret(uint8_t secret[static 16], uint64_t user, uint8_t epoch)
+{
+	memset(secret, epoch, 16);
+	memcpy(secret, &user, sizeof(user));
+}
+
+/* `sealed` has room for the trailer. Returns how long it is. */
+static inline size_t unpack_dave_seal(uint8_t *sealed, uint64_t user, uint8_t epoch, uint32_t nonce,
+	const void *data, size_t len)
+{
+	uint8_t secret[16], key[16];
+	struct dave_frame_key *k;
+	size_t n;
+
+	unpack_dave_secret(secret, user, epoch);
+	dave_ratchet_key(key, secret, 0, nonce >> 24);
+	assert_int_equal(dave_frame_key_new(&k, key), TD_OK);
+	assert_int_equal(dave_frame_seal(k, sealed, &n, data, len, nonce, NULL, 0), TD_OK);
+	dave_frame_key_free(k);
+	return n;
 }
 
 /* Senders as in the message. */
@@ -305,14 +369,20 @@ static inline void unpack_rtp(struct unpack *u, uint64_t conn, uint64_t arrival_
 }
 
 /* A worker that was greeted, with CONN open in the clear and both speakers known. */
-static inline void unpack_begin(struct unpack *u, uint64_t reorder_ns, uint32_t channels)
+static inline void unpack_begin_for(struct unpack *u, uint32_t want, uint64_t reorder_ns,
+	uint32_t channels)
 {
 	unpack_init(u);
 	unpack_hello(u);
-	unpack_open(u, CONN, reorder_ns, 2 * TD_SEC_NS, channels);
+	unpack_open_for(u, CONN, want, reorder_ns, 2 * TD_SEC_NS, channels);
 	unpack_key(u, CONN, TRANSPORT_NONE, 0, 0);
 	unpack_speaker(u, CONN, SSRC_A, USER_A);
 	unpack_speaker(u, CONN, SSRC_B, USER_B);
+}
+
+static inline void unpack_begin(struct unpack *u, uint64_t reorder_ns, uint32_t channels)
+{
+	unpack_begin_for(u, IPC_WANT_PCM | IPC_WANT_RTCP, reorder_ns, channels);
 }
 
 /* Every packet that came is accounted for once, every lost one too. */
@@ -408,6 +478,83 @@ static inline void voice_send(struct unpack *u, const struct voice *v, int k, ui
 	unpack_rtp(u, CONN, arrival_ns, SSRC_A, (uint16_t)(seq0 + k),
 		ts0 + (uint32_t)(k * v->samples), v->packet[k], (size_t)v->len[k]);
 }
+
+/* ---- everything at once ---- */
+
+struct event {
+	uint64_t at;
+	uint32_t ssrc, ts;
+	uint16_t seq;
+	int k; /* -1: padding, -2: silence */
+};
+
+static inline uint32_t roll(uint32_t *seed)
+{
+	*seed = *seed * 1664525 + 1013904223;
+	return *seed >> 8;
+}
+
+/* Two speakers with loss, jitter, pauses, padding, duplicates and jumps. Sorted by arrival. */
+static inline size_t make_trouble(struct event *e, size_t max, uint32_t seed)
+{
+	size_t n = 0, i, j;
+	int s, k;
+
+	for (s = 0; s < 2; s++) {
+		uint64_t at = T0 + roll(&seed) % 50 * MS;
+		uint32_t ts = roll(&seed) << 8;
+		uint16_t seq = (uint16_t)roll(&seed);
+
+		for (k = 0; k < 400; k++) {
+			struct event v = { at + roll(&seed) % (90 * MS), s ? SSRC_B : SSRC_A, ts,
+				seq, k };
+			uint32_t dice = roll(&seed) % 100;
+
+			at += 20 * MS;
+			ts += 960;
+			seq++;
+			if (dice == 50)
+				v.k = -1;
+			if (dice >= 60 && dice < 64)
+				v.k = -2;
+			if (dice < 8)
+				continue; /* lost */
+			if (n + 2 > max)
+				break;
+			e[n++] = v;
+			if (dice == 10) {
+				v.at += roll(&seed) % (300 * MS);
+				e[n++] = v;
+			} else if (dice == 11) {
+				at += roll(&seed) % 3000 * MS; /* a pause, told or not */
+				ts += roll(&seed) % 3000 * 48;
+			} else if (dice == 12) {
+				ts += roll(&seed) << 9;
+			} else if (dice == 13) {
+				seq = (uint16_t)(seq + roll(&seed));
+			}
+		}
+	}
+	for (i = 1; i < n; i++) {
+		struct event v = e[i];
+
+		for (j = i; j > 0 && e[j - 1].at > v.at; j--)
+			e[j] = e[j - 1];
+		e[j] = v;
+	}
+	return n;
+}
+
+static inline void send_trouble(struct unpack *u, const struct voice *v, const struct event *e)
+{
+	static const uint8_t silent[] = { 0xf8, 0xff, 0xfe };
+	const uint8_t *data = e->k == -2 ? silent : e->k < 0 ? NULL : v->packet[e->k];
+	size_t len = e->k == -2 ? sizeof(silent) : e->k < 0 ? 0 : (size_t)v->len[e->k];
+
+	unpack_rtp(u, CONN, e->at, e->ssrc, e->seq, e->ts, data, len);
+}
+
+/* ---- what comes out ---- */
 
 /* libopus driven directly: what the worker is compared with. */
 struct plain {

@@ -3,7 +3,8 @@
  * A whole worker, driven by a script of bytes: packets that are in or out of order, ticks, names,
  * keys, connections. The transport encrypts nothing, so that the fuzzer gets in; end-to-end
  * encryption does, with secrets that the script's senders know. Every reply is checked to be
- * well formed, and in the end every datagram must have been counted once.
+ * well formed, and in the end every datagram must have been counted once. Then the same script is
+ * played to somebody who wants everything, which must change nothing of what was wanted before.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@
 #include "common/dave_ratchet.h"
 #include "common/err.h"
 #include "common/ipc.h"
+#include "common/opus_packet.h"
 #include "common/rtp.h"
 #include "common/transport.h"
 #include "unpacker/worker.h"
@@ -23,6 +25,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { CONNS = 2, SSRCS = 4, USERS = 16, MAX_DATAGRAMS = 3000, MAX_SEALED = 700 };
+enum { WANT_BITS = 3, WANT_ALL = (1 << WANT_BITS) - 1 };
+
+_Static_assert(WANT_ALL == (IPC_WANT_PCM | IPC_WANT_RTCP | IPC_WANT_OPUS), "all there is to want");
 
 struct script {
 	struct rd rd;
@@ -36,6 +41,10 @@ struct script {
 	uint8_t epoch;
 	uint64_t datagrams, controls, echoes;
 	uint64_t sum[COUNTER_COUNT];
+	struct seen {
+		uint32_t want;            /* IPC_WANT_*, for as long as the script runs */
+		uint64_t frames, packets; /* digests of all that came, in order; 0: nothing */
+	} seen[CONNS];
 };
 
 static void check(bool ok)
@@ -62,14 +71,46 @@ static void check_frame(const struct ipc_msg *m)
 	check(f.kind != IPC_FRAME_CONCEALED || (f.samples <= 4800 && f.flags == 0));
 }
 
+static void check_opus(const struct ipc_msg *m)
+{
+	struct ipc_opus o;
+
+	memcpy(&o, m->body, sizeof(o));
+	check(o.samples >= 120 && o.samples == opus_packet_samples(m->data, m->data_len));
+	check(o.silence == opus_packet_is_silence(m->data, m->data_len));
+	check(o.flags <= IPC_FRAME_SPURT && o.lost <= INT32_MAX);
+}
+
+static void digest(uint64_t *d, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	for (; len > 0; len--)
+		*d = (*d ^ *p++) * 0x100000001b3 + 1;
+}
+
+static void digest_msg(uint64_t *d, const struct ipc_msg *m, size_t body_len)
+{
+	digest(d, m->body, body_len);
+	digest(d, m->data, m->data_len);
+}
+
 static void read_reply(struct script *s, const struct ipc_msg *m)
 {
+	struct seen *seen = &s->seen[(m->hdr.conn - 1) % CONNS];
 	uint64_t any = 0;
 	int c;
 
 	switch (m->hdr.type) {
 	case IPC_FRAME:
 		check_frame(m);
+		check((seen->want & IPC_WANT_PCM) != 0);
+		digest_msg(&seen->frames, m, sizeof(struct ipc_frame));
+		break;
+	case IPC_OPUS:
+		check_opus(m);
+		check((seen->want & IPC_WANT_OPUS) != 0);
+		digest_msg(&seen->packets, m, sizeof(struct ipc_opus));
 		break;
 	case IPC_COUNTERS:
 		for (c = 0; c < COUNTER_COUNT; c++) {
@@ -134,7 +175,7 @@ static void open_conn(struct script *s, uint64_t conn)
 	const struct ipc_conn_open open = {
 		.reorder_ns = (uint64_t)(b & 7) * 30 * TD_MS_NS,
 		.hold_ns = (uint64_t)(b >> 3 & 3) * 700 * TD_MS_NS,
-		.want = b >> 5 & 3,
+		.want = s->seen[conn - 1].want,
 		.channels = 1 + (b >> 7),
 	};
 	const struct ipc_key key = { .mode = TRANSPORT_NONE, .own_ssrc = 99 };
@@ -324,37 +365,67 @@ static void check_accounts(const struct script *s)
 	check(s->echoes == s->controls);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* Plays the script, whose first byte says what is wanted, unless everything is. */
+static void play(struct script *s, const uint8_t *data, size_t size, bool want_all)
 {
 	const struct ipc_hello hello = { IPC_VERSION, sizeof(struct ipc_hdr) };
-	struct script s = { .now_ns = TD_REPLAY_BASE_NS };
+	unsigned wants;
 	uint64_t conn;
 
-	rd_init(&s.rd, data, size);
-	ipc_queue_init(&s.to);
-	ipc_queue_init(&s.from);
-	worker_init(&s.w, &s.from);
-	td_log_set_hook(worker_log, &s.from);
-	check(ipc_reader_new(&s.in, IPC_TO_WORKER) == TD_OK);
-	check(ipc_reader_new(&s.back, IPC_TO_RECEIVER) == TD_OK);
-	put(&s, IPC_HELLO, 0, &hello, sizeof(hello), NULL, 0);
-	for (conn = 1; conn <= CONNS; conn++)
-		open_conn(&s, conn);
-	while (rd_left(&s.rd) > 0 && s.datagrams < MAX_DATAGRAMS) {
-		step(&s);
-		if (s.to.len > 10000)
-			run(&s);
+	*s = (struct script){ .now_ns = TD_REPLAY_BASE_NS };
+	rd_init(&s->rd, data, size);
+	wants = rd_u8(&s->rd);
+	ipc_queue_init(&s->to);
+	ipc_queue_init(&s->from);
+	worker_init(&s->w, &s->from);
+	td_log_set_hook(worker_log, &s->from);
+	check(ipc_reader_new(&s->in, IPC_TO_WORKER) == TD_OK);
+	check(ipc_reader_new(&s->back, IPC_TO_RECEIVER) == TD_OK);
+	put(s, IPC_HELLO, 0, &hello, sizeof(hello), NULL, 0);
+	for (conn = 1; conn <= CONNS; conn++) {
+		s->seen[conn - 1].want = want_all ? WANT_ALL : wants & WANT_ALL;
+		wants >>= WANT_BITS;
+		open_conn(s, conn);
+	}
+	while (rd_left(&s->rd) > 0 && s->datagrams < MAX_DATAGRAMS) {
+		step(s);
+		if (s->to.len > 10000)
+			run(s);
 	}
 	for (conn = 1; conn <= CONNS; conn++)
-		put(&s, IPC_CONN_CLOSE, conn, NULL, 0, NULL, 0);
-	run(&s);
-	check_accounts(&s);
+		put(s, IPC_CONN_CLOSE, conn, NULL, 0, NULL, 0);
+	run(s);
+	check_accounts(s);
 
 	td_log_set_hook(NULL, NULL);
-	worker_free(&s.w);
-	ipc_queue_free(&s.to);
-	ipc_queue_free(&s.from);
-	ipc_reader_free(s.in);
-	ipc_reader_free(s.back);
+	worker_free(&s->w);
+	ipc_queue_free(&s->to);
+	ipc_queue_free(&s->from);
+	ipc_reader_free(s->in);
+	ipc_reader_free(s->back);
+}
+
+/* What was wanted does not depend on what else is. */
+static void compare(const struct script *some, const struct script *all)
+{
+	size_t i;
+
+	for (i = 0; i < CONNS; i++) {
+		const struct seen *a = &some->seen[i], *b = &all->seen[i];
+
+		check((a->want & IPC_WANT_PCM) == 0 || a->frames == b->frames);
+		check((a->want & IPC_WANT_OPUS) == 0 || a->packets == b->packets);
+	}
+	check(some->sum[COUNTER_DECODED] + some->sum[COUNTER_UNDECODABLE] ==
+		all->sum[COUNTER_DECODED] + all->sum[COUNTER_UNDECODABLE]);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct script some, all;
+
+	play(&some, data, size, false);
+	play(&all, data, size, true);
+	compare(&some, &all);
 	return 0;
 }

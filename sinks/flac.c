@@ -21,9 +21,12 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
  *  - Whole frames of silence are not encoded again and again: the first one that libFLAC made is
  *    repeated. So frames are numbered here.
  *  - So is the MD5 made here, which has to see that silence, too.
+ *  - Frames are held back until some are passed on together, STREAMINFO right behind them. A file
+ *    that nobody finishes then ends with a whole frame; readers complain about half a one.
  */
 enum { FLAC_STREAMINFO_AT = 8, FLAC_STREAMINFO_LEN = 34, FLAC_MD5_LEN = 16 };
 enum { FLAC_CHUNK = 1024, FLAC_TAG_MAX = 4096, FLAC_RUNS = 256, FLAC_SILENT_MAX = 32 };
+enum { FLAC_HELD = 80 * 1024 }; /* the largest frame is 66 KiB */
 #define FLAC_FRAME_NUMBER_MAX INT32_MAX
 #define FLAC_TOTAL_MAX ((UINT64_C(1) << 36) - 1)
 
@@ -43,7 +46,7 @@ struct flac {
 	FLAC__StreamEncoder *encoder;
 	EVP_MD_CTX *md5;
 	uint64_t taken;  /* samples given to libFLAC, or to the output in its place */
-	uint64_t stored; /* samples in the frames that were appended; fewer */
+	uint64_t stored; /* samples in the frames that were made; fewer */
 	uint64_t frames;
 	uint32_t frame_min, frame_max;   /* bytes */
 	uint32_t silent_len;             /* 0: the last frame was longer */
@@ -52,7 +55,59 @@ struct flac {
 	uint32_t run_count;              /* also of those that are not kept any more */
 	struct flac_run runs[FLAC_RUNS]; /* since then, a ring */
 	int32_t wide[FLAC_CHUNK * 2];
+	size_t held_len;
+	uint8_t held[FLAC_HELD];
 };
+
+/* ---- STREAMINFO ---- */
+
+static void put_be(uint8_t *p, size_t len, uint64_t value)
+{
+	while (len > 0) {
+		p[--len] = (uint8_t)value;
+		value >>= 8;
+	}
+}
+
+/* RFC 9639, 8.2. md5 NULL: not known. */
+static void put_streaminfo(uint8_t ret[static FLAC_STREAMINFO_LEN], const struct flac *f,
+	uint64_t samples, const uint8_t *md5)
+{
+	memset(ret, 0, FLAC_STREAMINFO_LEN);
+	put_be(ret, 2, f->block);
+	put_be(ret + 2, 2, f->block);
+	if (md5 != NULL) {
+		put_be(ret + 4, 3, f->frame_min);
+		put_be(ret + 7, 3, f->frame_max);
+		memcpy(ret + 18, md5, FLAC_MD5_LEN);
+	}
+	if (samples > FLAC_TOTAL_MAX)
+		samples = 0; /* not known */
+	put_be(ret + 10, 8,
+		(uint64_t)f->rate << 44 | (uint64_t)(f->channels - 1) << 41 | UINT64_C(15) << 36 |
+			samples);
+}
+
+static int patch_streaminfo(struct flac *f, uint64_t samples, const uint8_t *md5)
+{
+	uint8_t info[FLAC_STREAMINFO_LEN];
+
+	put_streaminfo(info, f, samples, md5);
+	return f->out->patch(f->out->user, FLAC_STREAMINFO_AT, info, sizeof(info));
+}
+
+/* Passes on the frames that were held back; then everything is in the file. */
+static int flac_pass(struct flac *f)
+{
+	int r = f->out->append(f->out->user, f->held, f->held_len);
+
+	if (r < 0 || (r = patch_streaminfo(f, f->stored, NULL)) < 0)
+		return r;
+	f->held_len = 0;
+	f->sure = f->stored;
+	f->run_count = 0;
+	return TD_OK;
+}
 
 /* ---- frames ---- */
 
@@ -68,11 +123,12 @@ static uint8_t crc8(const uint8_t *data, size_t len)
 	return (uint8_t)crc;
 }
 
-static uint16_t crc16(uint16_t crc, const uint8_t *data, size_t len)
+static uint16_t crc16(const uint8_t *data, size_t len)
 {
 	/* of x^16 + x^15 + x^2 + 1, four bits at a time */
 	static const uint16_t table[16] = { 0x0000, 0x8005, 0x800f, 0x000a, 0x801b, 0x001e, 0x0014,
 		0x8011, 0x8033, 0x0036, 0x003c, 0x8039, 0x0028, 0x802d, 0x8027, 0x0022 };
+	uint16_t crc = 0;
 
 	for (size_t i = 0; i < len; i++) {
 		crc = (uint16_t)(crc << 4 ^ table[crc >> 12 ^ data[i] >> 4]);
@@ -119,7 +175,7 @@ static void flac_note(struct flac *f, uint32_t len, uint32_t samples)
 	if (last == NULL || last->frame_len != len || last->frame_samples != samples) {
 		last = &f->runs[f->run_count++ % FLAC_RUNS];
 		*last = (struct flac_run){
-			.at = f->out->length(f->out->user) - len,
+			.at = f->out->length(f->out->user) + f->held_len - len,
 			.samples = f->stored,
 			.frame_len = len,
 			.frame_samples = samples,
@@ -147,36 +203,38 @@ static uint64_t flac_stored(const struct flac *f)
 	return f->sure;
 }
 
-/* Appends a frame as libFLAC made it, under the next number. */
+/* Takes a frame as libFLAC made it, under the next number. */
 static int flac_put(struct flac *f, const uint8_t *frame, size_t len, uint32_t samples)
 {
-	uint8_t head[16], tail[2];
 	size_t from = 4 + number_len(frame[4]), to = 4, extra;
+	uint8_t *p;
 	uint16_t crc;
 
+	if (f->error == TD_OK && (f->frames > FLAC_FRAME_NUMBER_MAX || len + 8 > sizeof(f->held)))
+		f->error = TD_ERR_LIMIT;
+	/* The number may be longer here than libFLAC's: up to 6 bytes. */
+	if (f->error == TD_OK && len + 8 > sizeof(f->held) - f->held_len)
+		f->error = flac_pass(f);
 	if (f->error < 0)
 		return f->error;
-	if (f->frames > FLAC_FRAME_NUMBER_MAX)
-		return f->error = TD_ERR_LIMIT;
-	memcpy(head, frame, 4);
-	to += put_number(head + 4, f->frames);
+	p = f->held + f->held_len;
+	memcpy(p, frame, 4);
+	to += put_number(p + 4, f->frames);
 	/* RFC 9639, 9.1: after the number what the codes for block size and rate leave open */
 	extra = (frame[2] >> 4 == 6 ? 1u : 0) + (frame[2] >> 4 == 7 ? 2u : 0);
 	extra += ((frame[2] & 15) == 12 ? 1u : 0) + ((frame[2] & 15) == 13 ? 2u : 0) +
 		((frame[2] & 15) == 14 ? 2u : 0);
-	memcpy(head + to, frame + from, extra);
+	memcpy(p + to, frame + from, extra);
 	from += extra + 1;
 	to += extra;
-	head[to] = crc8(head, to);
+	p[to] = crc8(p, to);
 	to++;
-	crc = crc16(crc16(0, head, to), frame + from, len - from - 2);
-	tail[0] = (uint8_t)(crc >> 8);
-	tail[1] = (uint8_t)crc;
-	if ((f->error = f->out->append(f->out->user, head, to)) < 0 ||
-		(f->error = f->out->append(f->out->user, frame + from, len - from - 2)) < 0 ||
-		(f->error = f->out->append(f->out->user, tail, 2)) < 0)
-		return f->error;
-	len = to + (len - from - 2) + 2;
+	memcpy(p + to, frame + from, len - from - 2);
+	len = to + len - from - 2;
+	crc = crc16(p, len);
+	p[len++] = (uint8_t)(crc >> 8);
+	p[len++] = (uint8_t)crc;
+	f->held_len += len;
 	flac_note(f, (uint32_t)len, samples);
 	f->stored += samples;
 	f->frames++;
@@ -202,42 +260,7 @@ static FLAC__StreamEncoderWriteStatus on_write(const FLAC__StreamEncoder *encode
 						   : FLAC__STREAM_ENCODER_WRITE_STATUS_OK;
 }
 
-/* ---- metadata ---- */
-
-static void put_be(uint8_t *p, size_t len, uint64_t value)
-{
-	while (len > 0) {
-		p[--len] = (uint8_t)value;
-		value >>= 8;
-	}
-}
-
-/* RFC 9639, 8.2. md5 NULL: not known. */
-static void put_streaminfo(uint8_t ret[static FLAC_STREAMINFO_LEN], const struct flac *f,
-	uint64_t samples, const uint8_t *md5)
-{
-	memset(ret, 0, FLAC_STREAMINFO_LEN);
-	put_be(ret, 2, f->block);
-	put_be(ret + 2, 2, f->block);
-	if (md5 != NULL) {
-		put_be(ret + 4, 3, f->frame_min);
-		put_be(ret + 7, 3, f->frame_max);
-		memcpy(ret + 18, md5, FLAC_MD5_LEN);
-	}
-	if (samples > FLAC_TOTAL_MAX)
-		samples = 0; /* not known */
-	put_be(ret + 10, 8,
-		(uint64_t)f->rate << 44 | (uint64_t)(f->channels - 1) << 41 | UINT64_C(15) << 36 |
-			samples);
-}
-
-static int patch_streaminfo(struct flac *f, uint64_t samples, const uint8_t *md5)
-{
-	uint8_t info[FLAC_STREAMINFO_LEN];
-
-	put_streaminfo(info, f, samples, md5);
-	return f->out->patch(f->out->user, FLAC_STREAMINFO_AT, info, sizeof(info));
-}
+/* ---- comments ---- */
 
 /* Texts of Vorbis comments: their length, little-endian, and they. */
 static size_t put_text(uint8_t *p, const char *name, const char *value)
@@ -438,12 +461,9 @@ static int flac_refresh(void *state)
 {
 	struct flac *f = state;
 
-	if (f->error < 0 || (f->error = patch_streaminfo(f, f->stored, NULL)) < 0)
-		return f->error;
-	/* Now everything is in the file. */
-	f->sure = f->stored;
-	f->run_count = 0;
-	return TD_OK;
+	if (f->error == TD_OK)
+		f->error = flac_pass(f);
+	return f->error;
 }
 
 static int flac_close(void *state, uint64_t *ret_samples)
@@ -456,10 +476,8 @@ static int flac_close(void *state, uint64_t *ret_samples)
 		f->error = TD_ERR_NOMEM;
 	if (f->error == TD_OK && EVP_DigestFinal_ex(f->md5, md5, NULL) != 1)
 		f->error = TD_ERR_NOMEM;
-	if (f->error == TD_OK)
+	if (f->error == TD_OK && (f->error = flac_pass(f)) == TD_OK)
 		f->error = patch_streaminfo(f, f->stored, md5);
-	if (f->error == TD_OK)
-		f->sure = f->stored, f->run_count = 0;
 	r = f->error;
 	*ret_samples = flac_stored(f);
 	if (r < 0)

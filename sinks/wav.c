@@ -136,9 +136,11 @@ static int wav_refresh(void *state)
 
 static int wav_check(const struct td_writer_conf *conf, char *err, size_t err_len)
 {
-	if (conf->channels >= 1 && conf->channels <= 2 && conf->rate >= 1 && conf->rate <= INT_MAX)
+	/* The header has the bytes of a second in 32 bits. */
+	if (conf->source == TD_WANT_PCM && conf->channels >= 1 && conf->channels <= 2 &&
+		conf->rate >= 1 && conf->rate <= INT_MAX / 4)
 		return TD_OK;
-	snprintf(err, err_len, "wav has 1 or 2 channels and a rate above 0");
+	snprintf(err, err_len, "wav takes decoded sound of 1 or 2 channels");
 	return TD_ERR_USAGE;
 }
 

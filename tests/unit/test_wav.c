@@ -161,6 +161,119 @@ static void sound_and_silence_read_back(void **state)
 	}
 }
 
+static void rates_as_asked(void **state)
+{
+	static const uint32_t rates[] = { 8000, 11025, 44100, 96000, 192000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+		const struct td_writer_conf conf = { .size = sizeof(conf),
+			.source = TD_WANT_PCM,
+			.channels = 1,
+			.rate = rates[i] };
+		int16_t pcm[FRAME], got[FRAME];
+		char path[128], err[64] = "";
+		struct td_output output;
+		struct outfile *file;
+		uint64_t samples;
+		SF_INFO info = { 0 };
+		SNDFILE *snd;
+		void *wav;
+
+		assert_int_equal(wav_writer.check(&conf, err, sizeof(err)), 0);
+		assert_string_equal(err, "");
+		assert_int_equal(outfile_create(&file, dir_fd, "a.wav"), 0);
+		output = outfile_output(file);
+		assert_int_equal(wav_writer.open(&wav, &output, &conf), 0);
+		fill(pcm, 1, 1);
+		assert_int_equal(wav_writer.silence(wav, 100), 0);
+		assert_int_equal(wav_writer.write(wav, pcm, FRAME), 0);
+		assert_int_equal(wav_writer.close(wav, &samples), 0);
+		outfile_free(file);
+		assert_int_equal(samples, FRAME + 100);
+		snprintf(path, sizeof(path), "%s/a.wav", dir);
+		snd = sf_open(path, SFM_READ, &info);
+		assert_non_null(snd);
+		assert_int_equal(info.samplerate, rates[i]);
+		assert_int_equal(info.channels, 1);
+		assert_int_equal(info.frames, FRAME + 100);
+		assert_int_equal(sf_seek(snd, 100, SEEK_SET), 100);
+		assert_int_equal(sf_readf_short(snd, got, FRAME), FRAME);
+		assert_memory_equal(got, pcm, sizeof(got));
+		sf_close(snd);
+		unlinkat(dir_fd, "a.wav", 0);
+	}
+}
+
+static void check_says_what_it_takes(void **state)
+{
+	static const struct td_writer_conf bad[] = {
+		{ .source = TD_WANT_PCM, .channels = 0, .rate = 48000 },
+		{ .source = TD_WANT_PCM, .channels = 3, .rate = 48000 },
+		{ .source = TD_WANT_PCM, .channels = 1, .rate = 0 },
+		{ .source = TD_WANT_PCM, .channels = 2, .rate = 0x20000000 },
+		{ .source = TD_WANT_PCM, .channels = 2, .rate = UINT32_MAX },
+		{ .source = TD_WANT_OPUS, .channels = 2, .rate = 48000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char err[64] = "";
+
+		assert_int_equal(wav_writer.check(&bad[i], err, sizeof(err)), TD_ERR_USAGE);
+		assert_string_not_equal(err, "");
+	}
+}
+
+/* Sound and silence in pieces of all sizes, against an array. */
+static void random_sequences_read_back(void **state)
+{
+	enum { MODEL_MAX = 300000 };
+	static int16_t model[2 * MODEL_MAX], got[2 * MODEL_MAX];
+	uint32_t noise = 1;
+
+	(void)state;
+	for (uint32_t run = 0; run < 20; run++) {
+		uint32_t channels = 1 + run % 2, at = 0;
+		struct out o;
+		SF_INFO info;
+		SNDFILE *snd;
+
+		memset(model, 0, sizeof(model));
+		out_open(&o, "a.wav", channels);
+		while (at < MODEL_MAX - 60000) {
+			uint32_t n, kind;
+
+			noise = noise * 1664525u + 1013904223u;
+			kind = noise >> 29;
+			n = (noise >> 8) % (kind % 2 == 0 ? 60000 : 3000);
+			if (kind < 4) {
+				int16_t *p = model + at * channels;
+
+				for (uint32_t i = 0; i < n * channels; i++)
+					p[i] = (int16_t)(noise + i * 7919);
+				assert_int_equal(wav_writer.write(o.wav, p, n), 0);
+			} else if (kind < 7) {
+				assert_int_equal(wav_writer.silence(o.wav, n), 0);
+			} else {
+				assert_int_equal(wav_writer.refresh(o.wav), 0);
+				snd = in_open("a.wav", &info);
+				assert_int_equal(info.frames, at);
+				sf_close(snd);
+				n = 0;
+			}
+			at += n;
+		}
+		assert_int_equal(out_close(&o, 0), at);
+		snd = in_open("a.wav", &info);
+		assert_int_equal(info.frames, at);
+		assert_int_equal(sf_readf_short(snd, got, MODEL_MAX), at);
+		assert_memory_equal(got, model, at * channels * 2);
+		sf_close(snd);
+		unlinkat(dir_fd, "a.wav", 0);
+	}
+}
+
 static void file_without_sound_is_valid(void **state)
 {
 	struct out o;
@@ -555,6 +668,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(sound_and_silence_read_back),
+		TEST(random_sequences_read_back),
+		TEST(rates_as_asked),
+		TEST(check_says_what_it_takes),
 		TEST(file_without_sound_is_valid),
 		TEST(header_never_promises_more_than_there_is),
 		TEST(killed_file_is_valid),

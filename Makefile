@@ -22,9 +22,9 @@ CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind
 
 PKG_common := libsodium libcrypto opus
 PKG_unpacker := libseccomp
-PKG_sinks := sndfile flac soxr jansson
+PKG_sinks := sndfile flac soxr ogg opus jansson
 PKG_receiver := libwebsockets libuv jansson libpcap libssl
-PKG_tests := ogg cmocka
+PKG_tests := cmocka
 PKG_vectors := jansson
 PKGS := $(PKG_common) $(PKG_unpacker) $(PKG_sinks) $(PKG_receiver) $(PKG_tests)
 pkg_libs = $(shell pkg-config --libs $(1) 2>/dev/null)

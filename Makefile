@@ -15,7 +15,7 @@ endif
 
 PACKAGES := gcc libc6-dev make pkg-config procps libopus-dev libsodium-dev libssl-dev \
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev libflac-dev \
-	libsoxr-dev libogg-dev libpcap-dev libseccomp-dev libcmocka-dev
+	libmp3lame-dev libsoxr-dev libogg-dev libpcap-dev libseccomp-dev libcmocka-dev
 # Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter,
 # valgrind.
 CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind
@@ -27,6 +27,8 @@ PKG_receiver := libwebsockets libuv jansson libpcap libssl
 PKG_tests := cmocka
 PKG_vectors := jansson
 PKGS := $(PKG_common) $(PKG_unpacker) $(PKG_sinks) $(PKG_receiver) $(PKG_tests)
+# LAME has no pkg-config file on Debian 12.
+LIB_sinks := -lmp3lame
 pkg_libs = $(shell pkg-config --libs $(1) 2>/dev/null)
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -133,7 +135,8 @@ $(BUILD)/tests/dave_vectors: $(call obj,$(wildcard tests/vectors/dave_*.c)) $(BU
 link = @mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) \
 	$(patsubst %,$(BUILD)/lib%.a,$(filter receiver,$(1)) $(filter sinks,$(1)) \
 	$(filter unpacker,$(1)) common) -Wl,--as-needed \
-	$(call pkg_libs,$(foreach f,$(1),$(PKG_$(f)))) -lm -ldl && echo "LINK $@"
+	$(call pkg_libs,$(foreach f,$(1),$(PKG_$(f)))) $(foreach f,$(1),$(LIB_$(f))) -lm -ldl \
+	&& echo "LINK $@"
 
 define archive
 $(BUILD)/lib$(1).a: $(call obj,$(call lib_src,$(1)))

@@ -40,6 +40,8 @@ done
 for module in $modules; do
 	pkg-config --exists "$module" 2>/dev/null || absent="$absent $module"
 done
+# LAME has no pkg-config file everywhere.
+echo '#include <lame/lame.h>' | ${CC:-cc} -E -x c - >/dev/null 2>&1 || absent="$absent lame"
 if [ -n "$absent" ]; then
 	echo "deps: this is not a Debian system; please install, with development files:$absent" >&2
 	echo "deps: (and the libuv event plugin of libwebsockets, where it is a package of its own)" >&2

@@ -102,7 +102,7 @@ static void connection_event(struct gw *g, const struct scenario_event *e)
 /* What makes sense without a connection, and leaves a capture its one key. */
 static bool works_offline(enum event_kind kind)
 {
-	return kind == EVENT_GARBAGE || kind >= EVENT_MOVE_SSRC;
+	return kind >= EVENT_GARBAGE;
 }
 
 void event_run(struct call *c, const struct scenario_event *e)
@@ -135,6 +135,9 @@ void event_run(struct call *c, const struct scenario_event *e)
 		break;
 	case EVENT_GARBAGE:
 		garbage(s, e->count);
+		break;
+	case EVENT_OUTAGE:
+		c->outage_until_ns = c->server->now_ns + e->length_ns;
 		break;
 	case EVENT_MOVE_SSRC:
 		move_ssrc(s, e);

@@ -28,6 +28,10 @@ static const struct field faults_fields[] = {
 	F(faults, reorder, FIELD_PERCENT),
 	F(faults, reorder_depth, FIELD_COUNT),
 	MS(faults, jitter),
+	MS(faults, delay),
+	MS(faults, deviation),
+	F(faults, spike, FIELD_PERCENT),
+	MS(faults, spike),
 	F(faults, garbage, FIELD_PERCENT),
 	F(faults, truncate, FIELD_PERCENT),
 	F(faults, corrupt, FIELD_PERCENT),
@@ -123,7 +127,7 @@ static const struct field scenario_fields[] = {
 
 /* Names of an enumeration, in the order of its values. */
 static const char *const event_names[] = { "cut", "close", "new_server", "rekey", "fragment",
-	"noise", "mute_acks", "ask_heartbeat", "garbage", "move_ssrc", "dave_churn",
+	"noise", "mute_acks", "ask_heartbeat", "garbage", "outage", "move_ssrc", "dave_churn",
 	"dave_recreate", "dave_downgrade", "dave_upgrade", "dave_bad_commit", "dave_bad_welcome",
 	"dave_late", "dave_revoke", "dave_unexpected", "dave_corrupt", "dave_replay", "dave_plain",
 	NULL };

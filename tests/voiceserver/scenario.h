@@ -25,6 +25,9 @@ struct faults {
 	double reorder;
 	unsigned reorder_depth; /* packets of 20 ms that overtake */
 	uint64_t jitter_ns;
+	uint64_t delay_ns, deviation_ns; /* a normal distribution, cut at zero */
+	double spike;
+	uint64_t spike_ns;
 	double garbage, truncate, corrupt;
 	uint64_t from_ns, to_ns; /* outside: no faults */
 };
@@ -65,6 +68,7 @@ enum event_kind {
 	EVENT_MUTE_ACKS,     /* heartbeats are not answered for length_ms */
 	EVENT_ASK_HEARTBEAT, /* server sends op 3 */
 	EVENT_GARBAGE,       /* `count` datagrams of random bytes at once */
+	EVENT_OUTAGE,        /* no media reaches the recorder for length_ms */
 	EVENT_MOVE_SSRC,     /* op 5 gives the SSRC of one speaker to another user id */
 	/* end-to-end encryption */
 	EVENT_DAVE_CHURN,       /* a speaker is removed and added again: a new epoch */
@@ -90,7 +94,7 @@ struct scenario_event {
 	bool null_endpoint;   /* and a record without endpoint at once */
 	bool close_old;       /* new_server: 4014 for the old connection */
 	unsigned count, size;
-	uint64_t length_ns;           /* mute_acks: how long; fragment: between pieces */
+	uint64_t length_ns;           /* mute_acks, outage: how long; fragment: between pieces */
 	uint64_t user_id, to_user_id; /* move_ssrc */
 };
 

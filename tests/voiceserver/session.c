@@ -262,6 +262,8 @@ enum wire_fate session_media(struct session *s, uint64_t user_id, size_t stay,
 	if (p == NULL)
 		return WIRE_LOST;
 	*ret_ssrc = p->ssrc;
+	if (s->recorder && sv->now_ns < s->call->outage_until_ns)
+		return WIRE_LOST;
 	len = packet_build(packet, s->transport, m, p->ssrc, s->nonce++);
 	return wire_push(s->wire, faults, &p->stream, sv->now_ns, sv->now_ns - s->call->start_ns,
 		packet, len);

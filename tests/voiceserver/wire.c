@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,14 +99,29 @@ static bool lost(const struct faults *f, struct wire_stream *s)
 	return single;
 }
 
+/* What the way takes beyond the least it can take. */
+static uint64_t queueing(const struct faults *f, struct wire_stream *s)
+{
+	uint64_t ns = f->jitter_ns > 0 ? rng_below(&s->rng, f->jitter_ns + 1) : 0;
+	double radius, angle, normal;
+
+	if (f->deviation_ns > 0) {
+		radius = sqrt(-2 * log((double)((rng_u64(&s->rng) >> 11) + 1) * 0x1p-53));
+		angle = 2 * M_PI * (double)(rng_u64(&s->rng) >> 11) * 0x1p-53;
+		normal = (double)f->delay_ns + (double)f->deviation_ns * radius * cos(angle);
+		ns += normal > 0 ? (uint64_t)normal : 0;
+	}
+	if (f->spike > 0 && rng_chance(&s->rng, f->spike))
+		ns += f->spike_ns;
+	return ns;
+}
+
 /* When it arrives. Jitter alone never lets one packet of a stream overtake another. */
 static uint64_t arrival(const struct faults *f, struct wire_stream *s, uint64_t now_ns,
 	enum wire_fate *fate)
 {
-	uint64_t at_ns = now_ns;
+	uint64_t at_ns = now_ns + queueing(f, s);
 
-	if (f->jitter_ns > 0)
-		at_ns += rng_below(&s->rng, f->jitter_ns + 1);
 	if (at_ns < s->last_ns)
 		at_ns = s->last_ns;
 	s->last_ns = at_ns;

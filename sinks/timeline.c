@@ -65,8 +65,10 @@ struct timeline_place timeline_place(struct timeline *t, uint64_t start_ns,
 		follows = clock;
 		place.jump = place.jump || clock_nonsense;
 	}
-	/* A little before the end of what is there: moved behind it rather than cut. */
-	if (push && follows < written && written - follows <= TIMELINE_SLACK && written <= latest)
+	/* A little before the end of what is there: moved behind it rather than cut. Position 0 is
+	 * no such end: who spoke before it would be late for the rest of the spurt. */
+	if (push && written > 0 && follows < written && written - follows <= TIMELINE_SLACK &&
+		written <= latest)
 		follows = written;
 
 	place.pos = follows;

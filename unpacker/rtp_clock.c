@@ -16,12 +16,31 @@ int64_t rtp_clock_d(int64_t ts, uint64_t arrival_ns)
 	return (int64_t)arrival_ns - td_samples_to_ns(ts);
 }
 
+static int64_t slice_of(uint64_t ns)
+{
+	return (int64_t)(ns / (SLICE_SEC * TD_SEC_NS));
+}
+
+/* The most that d can have become without a packet to tell, when every bucket is too old. */
+static int64_t drifted_d(const struct rtp_clock *c, int64_t slice, uint64_t arrival_ns)
+{
+	int64_t silent_ns = (int64_t)(arrival_ns - c->last_ns);
+
+	if (!c->set || slice - slice_of(c->last_ns) < RTP_CLOCK_BUCKETS)
+		return INT64_MAX;
+	return c->min_d + silent_ns / 1000000 * RTP_CLOCK_MAX_PPM;
+}
+
 void rtp_clock_add(struct rtp_clock *c, int64_t ts, uint64_t arrival_ns)
 {
-	int64_t slice = (int64_t)(arrival_ns / (SLICE_SEC * TD_SEC_NS));
-	int64_t d = rtp_clock_d(ts, arrival_ns);
+	int64_t slice = slice_of(arrival_ns);
+	int64_t d = rtp_clock_d(ts, arrival_ns), most = drifted_d(c, slice, arrival_ns);
 	unsigned i, now = (unsigned)(slice % RTP_CLOCK_BUCKETS);
 
+	if (d > most)
+		d = most;
+	if (!c->set || arrival_ns > c->last_ns)
+		c->last_ns = arrival_ns;
 	if (!c->set || c->bucket[now].slice != slice || d < c->bucket[now].min_d) {
 		/* An empty clock fills every bucket, so that none needs a flag of its own. */
 		for (i = 0; i < RTP_CLOCK_BUCKETS; i++) {

@@ -8,19 +8,22 @@
 /*
  * Where on our clock a stream's RTP timestamps lie. Of every packet, d = arrival - timestamp is the
  * sender's clock offset plus what the network added; the smallest d of the last half minute is the
- * offset with next to nothing added, and follows a sender whose clock runs at another speed.
+ * offset with next to nothing added, and follows a sender whose clock runs at another speed. A
+ * pause longer than that leaves a few packets to go by, and all of them may be late; but no two
+ * clocks drift apart faster than RTP_CLOCK_MAX_PPM.
  *
  * Timestamps go in and out as 64-bit numbers from rtp_clock_unwrap(). Pure: no clock, no memory.
  */
-enum { RTP_CLOCK_BUCKETS = 8 };
+enum { RTP_CLOCK_BUCKETS = 8, RTP_CLOCK_MAX_PPM = 200 };
 
 struct rtp_clock {
 	struct {
 		int64_t slice; /* arrival / 4 s */
 		int64_t min_d;
 	} bucket[RTP_CLOCK_BUCKETS];
-	int64_t min_d; /* ns: the least of the buckets */
-	bool set;      /* false: nothing added yet; all zero is an empty clock */
+	int64_t min_d;    /* ns: the least of the buckets */
+	uint64_t last_ns; /* the latest arrival */
+	bool set;         /* false: nothing added yet; all zero is an empty clock */
 };
 
 /* The 64-bit timestamp that is congruent to `ts` and nearest to what the clock expects at

@@ -86,21 +86,75 @@ static void the_window_slides(void **state)
 	}
 }
 
-/* Also when nothing came in between to push it out. */
+/* Also when nothing came in between to push it out; but then the clock cannot have gone further
+ * than clocks do, however late the first packet is. */
 static void the_window_slides_through_a_pause(void **state)
 {
 	uint64_t s;
 
 	(void)state;
-	for (s = 33; s <= 70; s++) {
-		struct rtp_clock c = { 0 };
-		uint64_t arrival = T0 + s * TD_SEC_NS + 50 * TD_MS_NS;
-		uint32_t ts = (uint32_t)(s * 48000);
+	for (s = 33; s <= 1000; s++) {
+		int late_ms;
 
-		add(&c, 0, T0 - TD_SEC_NS);
-		add(&c, 48000, T0);
-		add(&c, 48000 + ts, arrival);
-		assert_in_range((uint64_t)sent(&c, 48000 + ts, arrival), arrival - 1, arrival + 1);
+		for (late_ms = -50; late_ms <= 50; late_ms += 10) {
+			struct rtp_clock c = { 0 };
+			uint64_t on_time = T0 + s * TD_SEC_NS;
+			uint64_t arrival =
+				(uint64_t)((int64_t)on_time + late_ms * (int64_t)TD_MS_NS);
+			uint32_t ts = (uint32_t)(s * 48000);
+			int64_t most = (int64_t)((s + 1) * 200000), off; /* 200 ppm, in ns */
+
+			add(&c, 0, T0 - TD_SEC_NS);
+			add(&c, 48000, T0);
+			add(&c, 48000 + ts, arrival);
+			off = sent(&c, 48000 + ts, arrival) - (int64_t)on_time;
+			if (late_ms * (int64_t)TD_MS_NS < most - 200000)
+				assert_in_range(off + (int64_t)TD_SEC_NS,
+					TD_SEC_NS + (uint64_t)late_ms * TD_MS_NS - 1,
+					TD_SEC_NS + (uint64_t)late_ms * TD_MS_NS + 1);
+			else
+				assert_in_range(off, (uint64_t)most - 400000, most);
+		}
+	}
+}
+
+/* Short words between long pauses: late ones do not add up to more than drift. */
+static void pauses_in_a_row_do_not_add_up(void **state)
+{
+	struct rtp_clock c = { 0 };
+	uint64_t s;
+
+	(void)state;
+	for (s = 0; s < 3600; s += 40) {
+		uint64_t on_time = T0 + s * TD_SEC_NS, late = s % 3 == 0 ? 0 : 15 * TD_MS_NS;
+		int64_t off;
+
+		add(&c, (uint32_t)(s * 48000), on_time + late);
+		off = sent(&c, (uint32_t)(s * 48000), on_time) - (int64_t)on_time;
+		assert_in_range(off + 1, 0, 16 * TD_MS_NS);
+		if (s % 3 == 1)
+			assert_in_range(off, 0, 41 * 200000);
+	}
+}
+
+/* A way that became longer for good is believed half a minute after the pause. */
+static void a_longer_way_after_a_pause(void **state)
+{
+	struct rtp_clock c = { 0 };
+	uint64_t s;
+
+	(void)state;
+	add(&c, 0, T0);
+	for (s = 60; s < 120; s++) {
+		uint64_t on_time = T0 + s * TD_SEC_NS;
+		int64_t off;
+
+		add(&c, (uint32_t)(s * 48000), on_time + 40 * TD_MS_NS);
+		off = sent(&c, (uint32_t)(s * 48000), on_time) - (int64_t)on_time;
+		if (s < 85)
+			assert_in_range(off, 0, 13 * TD_MS_NS);
+		if (s > 95)
+			assert_in_range(off, 40 * TD_MS_NS - 1, 40 * TD_MS_NS + 1);
 	}
 }
 
@@ -166,6 +220,8 @@ int main(void)
 		cmocka_unit_test(drift_is_followed),
 		cmocka_unit_test(the_window_slides),
 		cmocka_unit_test(the_window_slides_through_a_pause),
+		cmocka_unit_test(pauses_in_a_row_do_not_add_up),
+		cmocka_unit_test(a_longer_way_after_a_pause),
 		cmocka_unit_test(the_far_side_of_the_range),
 		cmocka_unit_test(pauses_of_any_length),
 		cmocka_unit_test(an_empty_clock_stays_near_arrival),

@@ -194,8 +194,10 @@ static void before_the_start_is_cut(void **state)
 		{ -30, -20, 5760, false, -1440, 960, false, false },
 		{ -10, 0, 6720, false, -480, 480, false, false },
 		{ 10, 20, 7680, false, 480, 0, false, false });
-	/* A little before it: moved behind it, as everywhere else. */
-	RUN({ -50, 0, 0, true, 0, 0, false, false }, { -30, 5, 960, false, 960, 0, false, false });
+	/* A little before it, too: moved behind it, all of the spurt would be late. */
+	RUN({ -30, 0, 0, true, -1440, 960, false, false },
+		{ -10, 5, 960, false, -480, 480, false, false },
+		{ 10, 20, 1920, false, 480, 0, false, false });
 }
 
 static void never_later_than_arrival_allows(void **state)

@@ -50,10 +50,11 @@ LIBS := $(FOLDERS:%=$(BUILD)/lib%.a)
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAY := $(FUZZ:%=$(BUILD)/tests/%)
+ALIGN := $(BUILD)/tests/align_call $(BUILD)/tests/align_check
 VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
 all: $(BUILD)/receiver $(BUILD)/unpacker
-tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
+tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 
 ## demo: record a loopback call of three speakers and show the tracks
 demo: deps
@@ -84,6 +85,12 @@ bench:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/tests/bench
 	@$(BUILD)/tests/bench $(BUILD)/bench.json
 
+## drift: measure the alignment of a two-hour call and draw docs/drift.svg
+drift:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/voiceserver $(ALIGN)
+	@mkdir -p $(BUILD)/drift && tests/align/run.sh $(BUILD) $(BUILD)/drift 7200
+	@awk -f tests/align/drift.awk $(BUILD)/drift/errors.csv >docs/drift.svg && rm -r $(BUILD)/drift/s
+
 ## ct: whether time depends on secrets, as far as valgrind sees it
 ct:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/tests/ct_check
@@ -111,6 +118,8 @@ $(BUILD)/tests/ct_check: $(call obj,tests/ct/ct_check.c) $(BUILD)/libreceiver.a 
 	$(call link,common receiver)
 $(BUILD)/tests/track_check: $(call obj,tests/tools/track_check.c tests/tools/truth_read.c \
 		tests/voiceserver/ogg_clip.c) $(LIBS)
+	$(call link,common sinks tests)
+$(ALIGN): $(BUILD)/tests/%: $(BUILD)/obj/tests/align/%.o $(BUILD)/obj/tests/voiceserver/ogg_clip.o $(LIBS)
 	$(call link,common sinks tests)
 $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(call link,$(FOLDERS) tests)
@@ -189,6 +198,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz interop bench ct lint deps ci-deps install uninstall clean help
+.PHONY: all tests demo check unit fuzz interop bench drift ct lint deps ci-deps install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -12,7 +12,7 @@
 #include "sinks/spec.h"
 
 /* Columns: of a page, of names, of what is said about them, of options and about those. */
-enum { WIDTH = 80, NAME = 2, ABOUT = 14, OPTION = 14, ABOUT_OPTION = 32, TEXT_MAX = 1024 };
+enum { WIDTH = 80, NAME = 2, ABOUT = 16, OPTION = 16, ABOUT_OPTION = 34, TEXT_MAX = 1024 };
 
 /* Puts text at a column, from where `at` is now, and goes on below when a line is full. */
 static void put(FILE *out, int at, int column, const char *text)

@@ -13,7 +13,7 @@ ifneq ($(SAN),)
 BUILD := build/san
 endif
 
-PACKAGES := gcc libc6-dev make pkg-config procps libopus-dev libsodium-dev libssl-dev \
+PACKAGES := gcc g++ libc6-dev make pkg-config procps libopus-dev libsodium-dev libssl-dev \
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev libflac-dev \
 	libmp3lame-dev libsoxr-dev libogg-dev libpcap-dev libseccomp-dev libcmocka-dev
 # Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter,
@@ -51,9 +51,10 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAY := $(FUZZ:%=$(BUILD)/tests/%)
 ALIGN := $(BUILD)/tests/align_call $(BUILD)/tests/align_check
+PLUGINS := $(patsubst examples/%.c,$(BUILD)/plugins/%.so,$(wildcard examples/*.c))
 VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
-all: $(BUILD)/receiver $(BUILD)/unpacker
+all: $(BUILD)/receiver $(BUILD)/unpacker $(PLUGINS)
 tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 
 ## demo: record a loopback call of three speakers and show the tracks
@@ -125,6 +126,19 @@ $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(call link,$(FOLDERS) tests)
 $(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(LIBS)
 	$(call link,$(FOLDERS))
+
+# Plugins see the header as it is installed and nothing else of the tree.
+$(BUILD)/include/tapedeck/sink.h: sinks/sink.h
+	@mkdir -p $(@D) && cp $< $@
+$(BUILD)/obj/examples/%.o: examples/%.c $(BUILD)/include/tapedeck/sink.h Makefile
+	@mkdir -p $(@D)
+	@echo "CC   $<" && $(CC) $(filter-out -I.,$(ALL_CFLAGS)) -fPIC -I$(BUILD)/include -c -o $@ $<
+$(PLUGINS): $(BUILD)/plugins/%.so: $(BUILD)/obj/examples/%.o
+	@mkdir -p $(@D)
+	@$(CC) -shared $(ALL_LDFLAGS) -o $@ $< -Wl,--as-needed -lm && echo "LINK $@"
+
+# What ABI 1 was, and what it is now.
+$(BUILD)/tests/test_registry: $(call obj,tests/abi/layout_abi1.c)
 
 # These make allocations fail.
 $(BUILD)/tests/test_mls_nomem $(BUILD)/tests/test_dave_nomem: ALL_LDFLAGS += \

@@ -43,8 +43,8 @@ ALL_LDFLAGS := -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDF
 FOLDERS := common unpacker sinks receiver
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 src = $(shell find $(1) -name '*.c' | LC_ALL=C sort)
-# A program is <folder>/main.c; everything else of the folder goes into an archive tests link too.
-lib_src = $(filter-out $(1)/main.c,$(call src,$(1)))
+# A program is a main.c; everything else of the folder goes into an archive tests link too.
+lib_src = $(filter-out %/main.c,$(call src,$(1)))
 LIBS := $(FOLDERS:%=$(BUILD)/lib%.a)
 
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
@@ -54,7 +54,7 @@ ALIGN := $(BUILD)/tests/align_call $(BUILD)/tests/align_check
 PLUGINS := $(patsubst examples/%.c,$(BUILD)/plugins/%.so,$(wildcard examples/*.c))
 VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
-all: $(BUILD)/receiver $(BUILD)/unpacker $(PLUGINS)
+all: $(BUILD)/receiver $(BUILD)/unpacker $(BUILD)/convert $(PLUGINS)
 tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 
 ## demo: record a loopback call of three speakers and show the tracks
@@ -111,6 +111,8 @@ $(BUILD)/receiver: $(call obj,receiver/main.c) $(LIBS)
 	$(call link,common sinks receiver)
 $(BUILD)/unpacker: $(call obj,unpacker/main.c) $(LIBS)
 	$(call link,common unpacker)
+$(BUILD)/convert: $(call obj,sinks/convert/main.c) $(LIBS)
+	$(call link,common sinks)
 $(BUILD)/tests/voiceserver: $(call obj,$(call src,tests/voiceserver)) $(LIBS)
 	$(call link,$(FOLDERS) tests)
 $(BUILD)/tests/bench: $(call obj,$(call src,tests/bench)) $(LIBS)

@@ -18,7 +18,7 @@ enum { PRE_SKIP = 3840 };        /* RFC 7845 section 4.6: what a decoder needs t
 enum { GRAIN = 120 };            /* 2.5 ms: there is no shorter packet */
 enum { CONCEAL_SAMPLES = 4800 }; /* as much as our own decoder makes up */
 enum { FRAME_SAMPLES = 960 };    /* 20 ms: what is encoded, and the longest packet of silence */
-enum { SETTLE_FRAMES = 20 };     /* after these the encoder has nothing left to say about silence */
+enum { SETTLE_FRAMES = 50 };     /* after these the encoder has repaid the bits it owes, too */
 enum { ENCODED_MAX = 1500 };     /* a frame is 1275 bytes at most */
 enum { KBIT_MIN = 6, KBIT_MAX = 510, KBIT_CHANNEL_MAX = 256 };
 

@@ -15,7 +15,7 @@
  * it says, is refused with TD_SINK_ERR_UNSUPPORTED, and nothing has changed.
  *
  * TD_WANT_PCM: encoded with libopus, frames of 20 ms, VBR; the file begins at the first sample and
- * ends at the last. refresh() leaves out what is no whole frame yet. After 400 ms of silence no
+ * ends at the last. refresh() leaves out what is no whole frame yet. After a second of silence no
  * more of it is encoded: it becomes packets of digital silence.
  *
  * A second of sound per page at most. Same input, same file.

@@ -84,10 +84,15 @@ struct ipc_dave_passthrough {
 	uint64_t until_ns;
 };
 
-/* PACKET: one datagram as received; its bytes follow. Arrival times of a connection never fall. */
+/* PACKET: one datagram as received; its bytes follow. Arrival times of a connection never fall.
+ * Again: its sound has come back from the worker before this one. Decoder and clocks are to know
+ * it; it is not counted, and nothing is sent for it. */
 struct ipc_packet {
 	uint64_t arrival_ns;
+	uint32_t flags; /* IPC_PACKET_* */
+	uint32_t zero;
 };
+enum { IPC_PACKET_AGAIN = 1u << 0 };
 
 /* TICK: no packet that arrives later will be older than this. */
 struct ipc_tick {
@@ -126,15 +131,17 @@ enum ipc_frame_kind {
 /* The first frame of a talk spurt: take the position from sent_ns, not from the frame before. */
 enum { IPC_FRAME_SPURT = 1u << 0 };
 
-/* OPUS: one Opus packet as it was sent, decrypted, behind it: in the order in which the frames come,
- * and before the frame that is decoded from it. Never one that Opus would refuse for its framing. */
+/* OPUS: one Opus packet as it was sent, decrypted, behind it: in the order in which the frames
+ * come, and before the frame that is decoded from it. Never one that Opus would refuse for its
+ * framing. */
 struct ipc_opus {
 	uint64_t user_id; /* these as in struct ipc_frame */
 	uint64_t arrival_ns;
 	int64_t sent_ns;
 	uint32_t ssrc;
 	uint32_t rtp_ts;
-	uint32_t lost; /* samples missing right before it because packets were lost; a pause is not */
+	uint32_t lost; /* samples missing right before it because packets were lost; a pause is not
+	                */
 	uint16_t seq;
 	uint16_t samples; /* per channel, 48 kHz: what it decodes to; 120-5760 */
 	uint8_t flags;    /* IPC_FRAME_* */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,9 @@
 #include "common/err.h"
 #include "common/ipc.h"
 #include "common/log.h"
+#include "common/rtp.h"
+#include "receiver/journal.h"
+#include "receiver/lane_memory.h"
 #include "receiver/worker_process.h"
 
 enum {
@@ -23,45 +25,21 @@ enum {
 	QUEUE_KEEP = 6 * 1024 * 1024, /* ... down to this */
 	QUEUE_CONGESTED = 256 * 1024,
 	RESPAWN_MAX_MS = 1000,
-	LANE_MAX_SPEAKERS = 16384, /* as many SSRCs as a worker knows */
-	REFUSALS_MAX = 10,         /* in a row: what kills them is what we send */
+	JOURNAL_MAX = 16 * 1024 * 1024,
+	REFUSALS_MAX = 10, /* in a row: what kills them is what we send */
 };
-#define HANG_NS (1500 * TD_MS_NS)
-#define DAVE_KEEP_NS (10 * TD_SEC_NS) /* old epochs, behind the next one's beginning */
-#define SETTLED_NS (5 * TD_SEC_NS)    /* a worker that lived this long did not die of its start */
-
-struct lane_speaker {
-	uint64_t user_id;
-	uint32_t ssrc;
-};
-
-/* Keys of one DAVE epoch, in locked memory: the message that carries them and its senders. */
-struct lane_epoch {
-	struct lane_epoch *next; /* the one before */
-	struct ipc_dave_epoch body;
-	size_t count;
-	struct ipc_dave_sender senders[];
-};
-
-/* What a replacement worker has to be told about a connection. */
-struct lane_conn {
-	struct lane_conn *next;
-	uint64_t conn;
-	bool has_key;
-	struct ipc_key *key;       /* locked memory */
-	struct lane_epoch *epochs; /* newest first */
-	uint64_t passthrough_ns;
-	struct lane_speaker *speakers;
-	size_t speaker_count, speaker_cap;
-	uint64_t counters[COUNTER_COUNT]; /* not yet handed on */
-	bool counted;
-};
+#define HANG_NS (1000 * TD_MS_NS)
+/* Live: more than it takes to find out that a worker hangs, and what waits in its windows. A
+ * replay's times say nothing about when things happen here. */
+#define JOURNAL_NS (6 * TD_SEC_NS)
+#define SETTLED_NS (1 * TD_SEC_NS) /* a worker that lived this long did not die of its start */
 
 struct lane {
 	struct lane_conf conf;
 	struct lane_thread *thread;
 	struct worker_process worker;
 	struct ipc_queue queue;
+	struct journal journal;
 	struct lane_conn *conns;
 	uint64_t last_packet_ns;
 	uint64_t newest_ns; /* the latest time the worker was told */
@@ -95,89 +73,123 @@ static struct lane_conn **conn_find(struct lane *l, uint64_t conn)
 	return at;
 }
 
+static _Noreturn void out_of_memory(void)
+{
+	log_error("out of memory");
+	abort();
+}
+
 /* Messages that must arrive: without memory for them the process cannot do its work. A worker that
- * is not there yet will be told by put_state(), before any packet that waits for it. */
+ * is not there yet will be told by retell(). */
 static void put(struct lane *l, enum ipc_type type, uint64_t conn, const void *body,
 	size_t body_len)
 {
 	if (l->worker.pid > 0 &&
-		ipc_queue_put(&l->queue, type, conn, body, body_len, NULL, 0) != TD_OK) {
-		log_error("out of memory");
-		abort();
-	}
+		ipc_queue_put(&l->queue, type, conn, body, body_len, NULL, 0) != TD_OK)
+		out_of_memory();
 }
 
-/* ---- the worker's life ---- */
-
-static void put_conn_open(struct lane *l, uint64_t conn)
+static struct ipc_conn_open conn_open(const struct lane *l)
 {
-	struct ipc_conn_open open = { .reorder_ns = l->conf.reorder_ns,
+	return (struct ipc_conn_open){ .reorder_ns = l->conf.reorder_ns,
 		.hold_ns = l->conf.hold_ns,
 		.want = l->conf.want,
 		.channels = l->conf.channels };
-
-	put(l, IPC_CONN_OPEN, conn, &open, sizeof(open));
 }
 
-static void put_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t ssrc)
-{
-	struct ipc_speaker speaker = { .user_id = user_id, .ssrc = ssrc };
-
-	put(l, IPC_SPEAKER, conn, &speaker, sizeof(speaker));
-}
-
-static void put_epoch(struct lane *l, uint64_t conn, const struct lane_epoch *e)
-{
-	if (l->worker.pid > 0 &&
-		ipc_queue_put(&l->queue, IPC_DAVE_EPOCH, conn, &e->body, sizeof(e->body),
-			e->senders, e->count * sizeof(e->senders[0])) != TD_OK) {
-		log_error("out of memory");
-		abort();
-	}
-}
-
-/* Oldest first: each one makes those before it expire. */
-static void put_epochs(struct lane *l, uint64_t conn, const struct lane_epoch *e)
-{
-	if (e == NULL)
-		return;
-	put_epochs(l, conn, e->next);
-	put_epoch(l, conn, e);
-}
-
-static void put_passthrough(struct lane *l, const struct lane_conn *c)
-{
-	struct ipc_dave_passthrough body = { .until_ns = c->passthrough_ns };
-
-	put(l, IPC_DAVE_PASSTHROUGH, c->conn, &body, sizeof(body));
-}
-
-static void put_control(void *user, uint64_t conn, uint64_t serial)
+static void put_control(struct lane *l, uint64_t conn, uint64_t serial)
 {
 	struct ipc_control control = { .serial = serial };
 
-	put(user, IPC_CONTROL, conn, &control, sizeof(control));
+	put(l, IPC_CONTROL, conn, &control, sizeof(control));
 }
 
-/* Everything a fresh worker must know before the next packet. */
-static void put_state(struct lane *l)
+/* ---- what a fresh worker is told ---- */
+
+/* The controls that are still to be carried out are those from `first` on. */
+struct retelling {
+	struct lane *lane;
+	uint64_t first, journaled; /* serials; journaled: the lowest one in the journal */
+	size_t packets;
+};
+
+static void find_first(void *user, uint64_t conn, uint64_t serial)
 {
-	struct ipc_hello hello = { .version = IPC_VERSION, .hdr_size = sizeof(struct ipc_hdr) };
+	struct retelling *again = user;
+
+	(void)conn;
+	if (again->first == 0)
+		again->first = serial;
+}
+
+static void find_journaled(void *user, const struct journal_entry *e)
+{
+	struct retelling *again = user;
+
+	if (again->journaled == 0 && e->serial != 0)
+		again->journaled = e->serial;
+}
+
+/* A control that is older than all the journal knows. */
+static void retell_control(void *user, uint64_t conn, uint64_t serial)
+{
+	struct retelling *again = user;
+
+	if (again->journaled == 0 || serial < again->journaled)
+		put_control(again->lane, conn, serial);
+}
+
+static void retell_entry(void *user, const struct journal_entry *e)
+{
+	struct ipc_packet packet = { .arrival_ns = e->at_ns };
+	enum delivered_state state = DELIVERED_NOT;
+	struct retelling *again = user;
+	struct lane *l = again->lane;
+	struct rtp_header rtp;
+
+	if (e->serial != 0) {
+		if (again->first != 0 && e->serial >= again->first)
+			put_control(l, e->conn, e->serial);
+		return;
+	}
+	if (rtp_parse(&rtp, e->data, e->len) == TD_OK)
+		state = lane_thread_delivered(l->thread, e->conn, rtp.ssrc, rtp.sequence);
+	if (state == DELIVERED_LONG_AGO)
+		return;
+	if (state == DELIVERED_LATELY)
+		packet.flags = IPC_PACKET_AGAIN;
+	else
+		again->packets++;
+	if (ipc_queue_put(&l->queue, IPC_PACKET, e->conn, &packet, sizeof(packet), e->data,
+		    e->len) != TD_OK)
+		lane_count(l, e->conn, COUNTER_OVERLOAD, 1);
+}
+
+/* Everything a fresh worker must know, and everything that has not come back from the one before,
+ * in its order. */
+static void retell(struct lane *l)
+{
+	const struct ipc_hello hello = { .version = IPC_VERSION,
+		.hdr_size = sizeof(struct ipc_hdr) };
+	const struct ipc_conn_open open = conn_open(l);
+	struct retelling again = { .lane = l };
 	struct lane_conn *c;
-	size_t i;
 
 	put(l, IPC_HELLO, 0, &hello, sizeof(hello));
 	for (c = l->conns; c != NULL; c = c->next) {
-		put_conn_open(l, c->conn);
-		if (c->has_key)
-			put(l, IPC_KEY, c->conn, c->key, sizeof(*c->key));
-		put_epochs(l, c->conn, c->epochs);
-		put_passthrough(l, c);
-		for (i = 0; i < c->speaker_count; i++)
-			put_speaker(l, c->conn, c->speakers[i].user_id, c->speakers[i].ssrc);
+		if (lane_conn_tell(c, &open, &l->queue) != TD_OK)
+			out_of_memory();
 	}
-	lane_thread_pending(l->thread, put_control, l);
+	lane_thread_pending(l->thread, find_first, &again);
+	journal_each(&l->journal, find_journaled, &again);
+	lane_thread_pending(l->thread, retell_control, &again);
+	journal_each(&l->journal, retell_entry, &again);
+	if (again.packets > 0)
+		log_info("lane %u: %zu packets given to the new unpacker again", l->conf.index,
+			again.packets);
 }
+
+/* ---- the worker's life ---- */
 
 static void on_writable(uv_poll_t *poll, int status, int events)
 {
@@ -188,7 +200,6 @@ static void on_writable(uv_poll_t *poll, int status, int events)
 
 static int worker_start(struct lane *l)
 {
-	struct ipc_queue waiting;
 	int r;
 
 	if ((r = worker_process_start(&l->worker, l->conf.unpacker)) != TD_OK)
@@ -200,11 +211,8 @@ static int worker_start(struct lane *l)
 	l->started_ns = td_mono_ns();
 	l->ping_ns = 0;
 	l->heard_before = lane_thread_heard(l->thread);
-	waiting = l->queue;
-	ipc_queue_init(&l->queue);
-	put_state(l);
-	if (ipc_queue_salvage(&l->queue, &waiting) != TD_OK)
-		log_error("out of memory: packets for a new unpacker are lost");
+	ipc_queue_free(&l->queue);
+	retell(l);
 	lane_thread_worker(l->thread, l->worker.reply_fd);
 	return TD_OK;
 }
@@ -307,31 +315,17 @@ void lane_watch(struct lane *l, uint64_t now_ns)
 
 /* ---- connections ---- */
 
-static void epochs_free(struct lane_epoch **at)
-{
-	struct lane_epoch *e;
-
-	while ((e = *at) != NULL) {
-		*at = e->next;
-		sodium_free(e);
-	}
-}
-
 int lane_conn_open(struct lane *l, uint64_t conn)
 {
-	struct lane_conn *c = calloc(1, sizeof(*c));
+	const struct ipc_conn_open open = conn_open(l);
+	struct lane_conn *c;
+	int r;
 
-	if (c == NULL)
-		return TD_ERR_NOMEM;
-	c->conn = conn;
-	if ((c->key = sodium_malloc(sizeof(*c->key))) == NULL) {
-		free(c);
-		return TD_ERR_NOMEM;
-	}
-	c->passthrough_ns = UINT64_MAX;
+	if ((r = lane_conn_new(&c, conn)) != TD_OK)
+		return r;
 	c->next = l->conns;
 	l->conns = c;
-	put_conn_open(l, conn);
+	put(l, IPC_CONN_OPEN, conn, &open, sizeof(open));
 	return TD_OK;
 }
 
@@ -342,15 +336,14 @@ void lane_conn_close(struct lane *l, uint64_t conn)
 	if (c == NULL)
 		return;
 	*at = c->next;
-	epochs_free(&c->epochs);
-	sodium_free(c->key);
-	free(c->speakers);
-	free(c);
+	lane_conn_free(c);
+	journal_forget(&l->journal, conn);
 	put(l, IPC_CONN_CLOSE, conn, NULL, 0);
 }
 
 void lane_conn_flush(struct lane *l, uint64_t conn)
 {
+	journal_forget(&l->journal, conn);
 	put(l, IPC_CONN_FLUSH, conn, NULL, 0);
 }
 
@@ -360,11 +353,8 @@ void lane_conn_reset(struct lane *l, uint64_t conn)
 
 	if (c == NULL)
 		return;
-	c->has_key = false;
-	sodium_memzero(c->key, sizeof(*c->key));
-	epochs_free(&c->epochs);
-	c->passthrough_ns = UINT64_MAX;
-	c->speaker_count = 0;
+	lane_conn_forget(c);
+	journal_forget(&l->journal, conn);
 	put(l, IPC_CONN_RESET, conn, NULL, 0);
 }
 
@@ -384,43 +374,23 @@ void lane_conn_key(struct lane *l, uint64_t conn, enum transport_mode mode, uint
 
 void lane_conn_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t ssrc)
 {
+	const struct ipc_speaker speaker = { .user_id = user_id, .ssrc = ssrc };
 	struct lane_conn *c = *conn_find(l, conn);
-	size_t i;
 
 	if (c == NULL)
 		return;
-	put_speaker(l, conn, user_id, ssrc);
-	for (i = 0; i < c->speaker_count && c->speakers[i].ssrc != ssrc; i++)
-		;
-	if (i == LANE_MAX_SPEAKERS)
-		return;
-	if (i == c->speaker_cap) {
-		size_t cap = c->speaker_cap > 0 ? c->speaker_cap * 2 : 8;
-		struct lane_speaker *bigger = reallocarray(c->speakers, cap, sizeof(*bigger));
-
-		if (bigger == NULL)
-			return; /* only a replacement worker would miss it */
-		c->speakers = bigger;
-		c->speaker_cap = cap;
-	}
-	c->speakers[i] = (struct lane_speaker){ .user_id = user_id, .ssrc = ssrc };
-	if (i == c->speaker_count)
-		c->speaker_count++;
+	put(l, IPC_SPEAKER, conn, &speaker, sizeof(speaker));
+	lane_conn_add_speaker(c, user_id, ssrc);
 }
 
 void lane_conn_speaker_gone(struct lane *l, uint64_t conn, uint64_t user_id)
 {
-	struct ipc_speaker_gone gone = { .user_id = user_id };
+	const struct ipc_speaker_gone gone = { .user_id = user_id };
 	struct lane_conn *c = *conn_find(l, conn);
-	size_t i, kept = 0;
 
 	if (c == NULL)
 		return;
-	for (i = 0; i < c->speaker_count; i++) {
-		if (c->speakers[i].user_id != user_id)
-			c->speakers[kept++] = c->speakers[i];
-	}
-	c->speaker_count = kept;
+	lane_conn_drop_speaker(c, user_id);
 	put(l, IPC_SPEAKER_GONE, conn, &gone, sizeof(gone));
 }
 
@@ -436,58 +406,58 @@ void lane_conn_dave_epoch(struct lane *l, uint64_t conn, uint64_t at_ns, uint64_
 	const struct dave_sender *senders, size_t count)
 {
 	struct lane_conn *c = *conn_find(l, conn);
-	struct lane_epoch *e, **at;
-	size_t i;
+	const struct lane_epoch *e;
 
 	if (c == NULL || count > IPC_DAVE_MAX_SENDERS)
 		return;
-	e = sodium_malloc(sizeof(*e) + count * sizeof(e->senders[0]));
-	if (e == NULL) {
-		log_error("out of memory");
-		abort();
-	}
-	e->body = (struct ipc_dave_epoch){ .at_ns = at_ns, .epoch = epoch };
-	e->count = count;
-	for (i = 0; i < count; i++) {
-		e->senders[i].user_id = senders[i].user_id;
-		memcpy(e->senders[i].secret, senders[i].secret, DAVE_SECRET_LEN);
-	}
+	if ((e = lane_conn_add_epoch(c, at_ns, epoch, senders, count)) == NULL)
+		out_of_memory();
 	time_told(l, at_ns);
-	put_epoch(l, conn, e);
-	e->next = c->epochs;
-	c->epochs = e;
-	/* What expired before this one came has expired for a replacement worker, too. */
-	for (at = &c->epochs; *at != NULL && at_ns - (*at)->body.at_ns < DAVE_KEEP_NS;
-		at = &(*at)->next)
-		;
-	if (*at != NULL)
-		epochs_free(&(*at)->next);
+	if (l->worker.pid > 0 &&
+		ipc_queue_put(&l->queue, IPC_DAVE_EPOCH, conn, &e->body, sizeof(e->body),
+			e->senders, e->count * sizeof(e->senders[0])) != TD_OK)
+		out_of_memory();
 }
 
 void lane_conn_dave_passthrough(struct lane *l, uint64_t conn, uint64_t until_ns)
 {
+	const struct ipc_dave_passthrough body = { .until_ns = until_ns };
 	struct lane_conn *c = *conn_find(l, conn);
 
 	if (c == NULL)
 		return;
 	c->passthrough_ns = until_ns;
-	put_passthrough(l, c);
+	put(l, IPC_DAVE_PASSTHROUGH, conn, &body, sizeof(body));
 }
 
 /* ---- packets, time, controls ---- */
+
+static bool is_voice(const uint8_t *data, size_t len)
+{
+	struct rtp_header rtp;
+
+	return datagram_classify(data, len) == DATAGRAM_RTP &&
+		rtp_parse(&rtp, data, len) == TD_OK && rtp.payload_type == RTP_OPUS_PAYLOAD_TYPE;
+}
 
 void lane_packet(struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8_t *data,
 	size_t len)
 {
 	struct ipc_packet packet = { .arrival_ns = arrival_ns };
 
-	if (l->abandoned ||
-		ipc_queue_put(&l->queue, IPC_PACKET, conn, &packet, sizeof(packet), data, len) !=
-			TD_OK)
-		lane_count(l, conn, COUNTER_OVERLOAD, 1);
 	if (arrival_ns > l->last_packet_ns)
 		l->last_packet_ns = arrival_ns;
 	time_told(l, arrival_ns);
+	if (l->abandoned) {
+		lane_count(l, conn, COUNTER_OVERLOAD, 1);
+		return;
+	}
+	if (is_voice(data, len))
+		journal_add(&l->journal, conn, arrival_ns, 0, data, len);
+	if (l->worker.pid <= 0)
+		return; /* its replacement will be told */
+	if (ipc_queue_put(&l->queue, IPC_PACKET, conn, &packet, sizeof(packet), data, len) != TD_OK)
+		lane_count(l, conn, COUNTER_OVERLOAD, 1);
 	if (l->conf.live && l->queue.len > QUEUE_MAX)
 		ipc_queue_shed(&l->queue, QUEUE_KEEP, count_shed, l);
 }
@@ -517,8 +487,12 @@ void lane_count(struct lane *l, uint64_t conn, enum td_counter what, uint64_t n)
 
 static void control_put(struct lane *l, uint64_t conn, struct lane_control *c)
 {
+	uint64_t serial;
+
 	c->conn = conn;
-	put_control(l, conn, lane_thread_post(l->thread, c));
+	serial = lane_thread_post(l->thread, c);
+	journal_add(&l->journal, conn, l->newest_ns, serial, NULL, 0);
+	put_control(l, conn, serial);
 }
 
 void lane_control(struct lane *l, uint64_t conn, struct lane_control *c)
@@ -602,6 +576,7 @@ int lane_new(struct lane **ret, const struct lane_conf *conf)
 	l->conf = *conf;
 	l->worker.request_fd = -1;
 	ipc_queue_init(&l->queue);
+	journal_init(&l->journal, JOURNAL_MAX, conf->live ? JOURNAL_NS : 0);
 	if ((r = handles_init(l)) != TD_OK ||
 		(r = lane_thread_new(&l->thread, &thread_conf)) != TD_OK ||
 		(r = worker_start(l)) != TD_OK)
@@ -644,5 +619,6 @@ void lane_free(struct lane *l)
 	while (l->conns != NULL)
 		lane_conn_close(l, l->conns->conn);
 	ipc_queue_free(&l->queue);
+	journal_free(&l->journal);
 	free(l);
 }

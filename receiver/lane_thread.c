@@ -42,6 +42,8 @@ struct lane_thread {
 	int fd;
 	bool ready; /* this worker has said READY */
 	struct lane_session *sessions;
+	struct delivered
+		delivered; /* lent to the network thread while this one waits for a worker */
 	uint64_t ticked_ns;
 };
 
@@ -110,6 +112,7 @@ static void session_close(struct lane_thread *t, uint64_t conn, uint64_t end_ns,
 	r = sink_session_close(s->sinks, end_ns, reason, on_track, s);
 	*at = s->next;
 	free(s);
+	delivered_forget(&t->delivered, conn);
 	t->conf.ops.session_closed(t->conf.user, conn, r);
 }
 
@@ -223,6 +226,8 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 		f->kind >= IPC_FRAME_KINDS || msg->data_len != 2u * f->samples * f->channels ||
 		f->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
+	if (!delivered_frame(&t->delivered, msg->hdr.conn, f))
+		return TD_OK;
 	t->conf.ops.sound(t->conf.user, f->samples);
 	if (sinks == NULL)
 		return TD_OK;
@@ -252,6 +257,8 @@ static int on_opus(struct lane_thread *t, const struct ipc_msg *msg)
 		opus_packet_samples(msg->data, msg->data_len) != o->samples ||
 		o->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
+	if (!delivered_opus(&t->delivered, msg->hdr.conn, o))
+		return TD_OK;
 	if (!t->conf.decodes)
 		t->conf.ops.sound(t->conf.user, o->samples);
 	if (sinks == NULL)
@@ -279,6 +286,8 @@ static void on_counters(struct lane_thread *t, const struct ipc_msg *msg)
 	struct sink_session *sinks = session_of(t, msg->hdr.conn);
 
 	t->conf.ops.counted(t->conf.user, c->delta);
+	if (c->ssrc != 0)
+		delivered_counted(&t->delivered, msg->hdr.conn, c->ssrc);
 	if (c->user_id != 0 && c->delta[COUNTER_DAVE_OPENED] == 0 &&
 		c->delta[COUNTER_DAVE_NO_KEY] + c->delta[COUNTER_DAVE_AUTH] > 0)
 		t->conf.ops.failing(t->conf.user, msg->hdr.conn, c->user_id);
@@ -434,6 +443,24 @@ static int next_worker(struct lane_thread *t)
 	return fd;
 }
 
+/* What came back and was not counted any more. */
+static void count_delivered(void *user, uint64_t conn, uint32_t ssrc, uint64_t user_id,
+	const uint64_t delta[static COUNTER_COUNT])
+{
+	struct lane_thread *t = user;
+	struct sink_session *sinks = session_of(t, conn);
+
+	t->conf.ops.counted(t->conf.user, delta);
+	if (sinks != NULL)
+		sink_session_count(sinks, ssrc, user_id, delta);
+}
+
+enum delivered_state lane_thread_delivered(const struct lane_thread *t, uint64_t conn,
+	uint32_t ssrc, uint16_t seq)
+{
+	return delivered_look(&t->delivered, conn, ssrc, seq);
+}
+
 static void *lane_thread_run(void *arg)
 {
 	struct lane_thread *t = arg;
@@ -442,6 +469,7 @@ static void *lane_thread_run(void *arg)
 		const char *why = serve_worker(t);
 
 		close(t->fd);
+		delivered_worker_lost(&t->delivered, count_delivered, t);
 		t->conf.worker_down(t->conf.worker_user, why);
 	}
 	while (t->sessions != NULL)
@@ -456,6 +484,7 @@ int lane_thread_new(struct lane_thread **ret, const struct lane_thread_conf *con
 	if (t == NULL)
 		return TD_ERR_NOMEM;
 	t->conf = *conf;
+	t->delivered.decodes = conf->decodes;
 	t->next_fd = -1;
 	t->pending_end = &t->pending;
 	pthread_mutex_init(&t->lock, NULL);
@@ -488,6 +517,7 @@ void lane_thread_free(struct lane_thread *t)
 		t->pending = c->next;
 		lane_control_free(c);
 	}
+	delivered_free(&t->delivered);
 	pthread_cond_destroy(&t->changed);
 	pthread_mutex_destroy(&t->lock);
 	free(t);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/counters.h"
+#include "receiver/delivered.h"
 #include "sinks/host.h"
 
 /*
@@ -92,6 +93,10 @@ uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c);
  * asked for them again. */
 void lane_thread_pending(struct lane_thread *t,
 	void (*each)(void *user, uint64_t conn, uint64_t serial), void *user);
+
+/* As delivered_look(). Only between worker_down and lane_thread_worker(): the thread waits then. */
+enum delivered_state lane_thread_delivered(const struct lane_thread *t, uint64_t conn,
+	uint32_t ssrc, uint16_t seq);
 
 /* The latest time the worker was told, by a packet or otherwise: no frame that comes back can have
  * arrived later. */

@@ -279,7 +279,7 @@ static int hold_packet(struct conn *c, struct source *src, const struct packet *
 	}
 	if ((r = hold_push(src->hold, p, &dropped)) != TD_OK)
 		return r;
-	src->count[COUNTER_RECEIVED]++;
+	src->count[COUNTER_RECEIVED] += !p->again;
 	src->count[COUNTER_HELD_DROPPED] += dropped;
 	return TD_OK;
 }
@@ -312,7 +312,7 @@ static int source_packet(struct conn *c, const struct rtp_header *h, const struc
 		if ((r = source_start(c, src)) != TD_OK)
 			return r;
 	}
-	src->count[COUNTER_RECEIVED]++;
+	src->count[COUNTER_RECEIVED] += !p->again;
 	r = stream_packet(src->stream, p);
 	due_at(c, stream_due(src->stream));
 	return r;
@@ -342,11 +342,13 @@ static void count_failure(struct conn *c, int error)
 	c->count[error == TD_ERR_TRUNCATED ? COUNTER_SHORT : COUNTER_AUTH]++;
 }
 
-static int rtp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len)
+static int rtp_datagram(struct conn *c, uint64_t arrival_ns, bool again, const uint8_t *data,
+	size_t len)
 {
 	struct packet p = {
 		.arrival_ns = arrival_ns,
 		.plain_ok = dave_stage_takes_plain(&c->dave, arrival_ns),
+		.again = again,
 	};
 	struct rtp_header h;
 	size_t plain_len, payload_len;
@@ -419,7 +421,7 @@ static int rtcp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *dat
 		plain_len);
 }
 
-int conn_packet(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t len)
+int conn_packet(struct conn *c, uint64_t arrival_ns, bool again, const uint8_t *data, size_t len)
 {
 	int r;
 
@@ -428,7 +430,7 @@ int conn_packet(struct conn *c, uint64_t arrival_ns, const uint8_t *data, size_t
 	touch(c);
 	switch (datagram_classify(data, len)) {
 	case DATAGRAM_RTP:
-		return rtp_datagram(c, c->now_ns, data, len);
+		return rtp_datagram(c, c->now_ns, again, data, len);
 	case DATAGRAM_RTCP:
 		return rtcp_datagram(c, c->now_ns, data, len);
 	case DATAGRAM_DISCOVERY:
@@ -505,7 +507,7 @@ static int retry_unopened(struct conn *c)
 	c->unopened = (struct early){ 0 };
 	while ((d = early_take(&waiting)) != NULL) {
 		if (r == TD_OK && d->arrival_ns + UNOPENED_NS > c->now_ns)
-			r = rtp_datagram(c, d->arrival_ns, d->data, d->len);
+			r = rtp_datagram(c, d->arrival_ns, false, d->data, d->len);
 		else
 			c->count[COUNTER_AUTH]++;
 		free(d);

@@ -430,8 +430,8 @@ static void skip_unopened(struct stream *s, const struct packet *p)
 	s->gap.last_unopened = true;
 }
 
-/* The next packet in sequence; `lost` numbers before it were given up. */
-static int play(struct stream *s, const struct packet *p, int64_t lost)
+/* A packet that leaves the window. */
+static int play_packet(struct stream *s, const struct packet *p, int64_t lost)
 {
 	int samples, r;
 
@@ -463,6 +463,22 @@ static int play(struct stream *s, const struct packet *p, int64_t lost)
 	s->count[COUNTER_DECODED]++;
 	s->count[COUNTER_SILENCE] += opus_packet_is_silence(p->data, p->len);
 	return TD_OK;
+}
+
+/* The next packet in sequence; `lost` numbers before it were given up. */
+static int play(struct stream *s, const struct packet *p, int64_t lost)
+{
+	uint64_t uncounted[COUNTER_COUNT] = { 0 }, *count = s->count;
+	size_t mark = s->conf->out->len;
+	int r;
+
+	if (!p->again)
+		return play_packet(s, p, lost);
+	s->count = uncounted;
+	r = play_packet(s, p, lost);
+	s->count = count;
+	s->conf->out->len = mark; /* nothing of it was written yet */
+	return r;
 }
 
 /* ---- end-to-end encryption ---- */
@@ -504,14 +520,14 @@ static int open_packet(struct stream *s, struct packet *p, bool newest_alone)
 		return r;
 	switch (v) {
 	case DAVE_STAGE_OPENED:
-		s->count[COUNTER_DAVE_OPENED]++;
+		s->count[COUNTER_DAVE_OPENED] += !p->again;
 		p->data = d->plain;
 		p->len = (uint16_t)d->frame.media_len;
 		p->state = PACKET_OPEN;
 		p->sealed_until_ns = 0;
 		break;
 	case DAVE_STAGE_PLAIN:
-		s->count[COUNTER_DAVE_PLAIN]++;
+		s->count[COUNTER_DAVE_PLAIN] += !p->again;
 		break;
 	case DAVE_STAGE_CLEAR:
 		break;
@@ -555,7 +571,7 @@ static int accept_packet(struct stream *s, struct packet *p, uint64_t now_ns)
 	int r;
 
 	if (started && p->seq < s->reorder.highest)
-		s->count[COUNTER_REORDERED]++;
+		s->count[COUNTER_REORDERED] += !p->again;
 	/* So far ahead of a gap that it would not fit: the gap has to go before its time. */
 	if (started && p->seq - s->reorder.next >= REORDER_SLOTS &&
 		(r = release(s, REORDER_NEVER)) != TD_OK)
@@ -625,7 +641,7 @@ out:
 static int far_packet(struct stream *s, struct packet *p)
 {
 	if (s->stray != NULL && (uint16_t)p->seq == (uint16_t)s->stray->seq) {
-		s->count[COUNTER_DUPLICATE]++;
+		s->count[COUNTER_DUPLICATE] += !p->again;
 		return TD_OK;
 	}
 	if (s->stray != NULL && (uint16_t)p->seq == (uint16_t)(s->stray->seq + 1))
@@ -649,7 +665,7 @@ int stream_packet(struct stream *s, const struct packet *in)
 	drop_stray(s);
 	if (verdict == REORDER_FITS)
 		return accept_packet(s, &p, p.arrival_ns);
-	s->count[verdict == REORDER_LATE ? COUNTER_LATE : COUNTER_DUPLICATE]++;
+	s->count[verdict == REORDER_LATE ? COUNTER_LATE : COUNTER_DUPLICATE] += !p.again;
 	return TD_OK;
 }
 

@@ -163,7 +163,7 @@ static void run(struct script *s)
 
 static void put_datagram(struct script *s, uint64_t conn, const uint8_t *data, size_t len)
 {
-	const struct ipc_packet p = { s->now_ns };
+	const struct ipc_packet p = { .arrival_ns = s->now_ns };
 
 	put(s, IPC_PACKET, conn, &p, sizeof(p), data, len);
 	s->datagrams++;

@@ -376,7 +376,7 @@ static void put_sealed(struct ipc_queue *q, unsigned i, unsigned seq, uint64_t a
 {
 	static const uint8_t voice[] = { 0xf8, 0xff, 0xfe };
 	uint8_t rtp[64] = { 0x80, 0x78, 0, (uint8_t)seq, 0, 0, 0, 0, 0, 0, 0, (uint8_t)(1 + i) };
-	struct ipc_packet packet = { at_ns };
+	struct ipc_packet packet = { .arrival_ns = at_ns };
 	uint8_t key[DAVE_FRAME_KEY_LEN];
 	struct dave_frame_key *k;
 	size_t n;

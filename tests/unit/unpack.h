@@ -345,7 +345,7 @@ static inline void unpack_control(struct unpack *u, uint64_t conn, uint64_t seri
 static inline void unpack_datagram(struct unpack *u, uint64_t conn, uint64_t arrival_ns,
 	const void *data, size_t len)
 {
-	const struct ipc_packet p = { arrival_ns };
+	const struct ipc_packet p = { .arrival_ns = arrival_ns };
 
 	unpack_put(u, IPC_PACKET, conn, &p, sizeof(p), data, len);
 }

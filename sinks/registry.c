@@ -7,6 +7,8 @@
 #include "sinks/file_sink.h"
 #include "sinks/flac.h"
 #include "sinks/inspect.h"
+#include "sinks/mp3.h"
+#include "sinks/opus_writer.h"
 #include "sinks/pcm.h"
 #include "sinks/refuse.h"
 #include "sinks/spec.h"
@@ -39,7 +41,7 @@ static void fill(void)
 {
 	static const struct td_track_ops *const tracks[] = { &file_sink };
 	static const struct td_writer_ops *const formats[] = { &wav_writer, &flac_writer,
-		&pcm_writer };
+		&mp3_writer, &opus_writer, &pcm_writer };
 
 	if (sink_count > 0)
 		return;

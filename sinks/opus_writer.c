@@ -22,8 +22,7 @@ enum { SETTLE_FRAMES = 50 };     /* after these the encoder has repaid the bits 
 enum { ENCODED_MAX = 1500 };     /* a frame is 1275 bytes at most */
 enum { KBIT_MIN = 6, KBIT_MAX = 510, KBIT_CHANNEL_MAX = 256 };
 
-/* Longer than any of them is a mistake somewhere, and less than the page numbers allow: 68 years.
- */
+/* 68 years: what is longer is a mistake somewhere, and pages have numbers for twice that. */
 #define SAMPLES_MAX ((uint64_t)TD_RATE << 31)
 
 struct opus_writer {
@@ -327,25 +326,26 @@ static int opus_check(const struct td_writer_conf *conf, char *err, size_t err_l
 	long n = strtol(kbit, &end, 10);
 
 	if (conf->source != TD_WANT_OPUS && conf->source != TD_WANT_PCM)
-		snprintf(err, err_len, "opus: takes either sound or Opus packets");
+		snprintf(err, err_len, "opus takes either decoded sound or Opus packets");
 	else if (conf->channels != 1 && conf->channels != 2)
-		snprintf(err, err_len, "opus: %" PRIu32 " channels do not fit; 1 or 2 do",
-			conf->channels);
-	else if (!rate_fits(conf->rate) || (conf->source == TD_WANT_OPUS && conf->rate != TD_RATE))
-		snprintf(err, err_len, "opus: a rate of %" PRIu32 " does not fit; %s", conf->rate,
-			conf->source == TD_WANT_OPUS ? "packets have 48000"
-						     : "8000, 12000, 16000, 24000 and 48000 do");
+		snprintf(err, err_len, "opus takes 1 or 2 channels, not %" PRIu32, conf->channels);
+	else if (conf->source == TD_WANT_OPUS && conf->rate != TD_RATE)
+		snprintf(err, err_len, "opus takes packets at 48000 Hz, not %" PRIu32, conf->rate);
+	else if (!rate_fits(conf->rate))
+		snprintf(err, err_len,
+			"opus takes 8000, 12000, 16000, 24000 or 48000 Hz, not %" PRIu32,
+			conf->rate);
 	else if (conf->preroll > (conf->source == TD_WANT_OPUS ? OPUS_WRITER_PREROLL_MAX : 0))
-		snprintf(err, err_len, "opus: a pre-roll of %" PRIu32 " samples does not fit",
+		snprintf(err, err_len, "opus cannot skip a pre-roll of %" PRIu32 " samples",
 			conf->preroll);
 	else if (kbit[0] != '\0' && conf->source == TD_WANT_OPUS)
 		snprintf(err, err_len,
-			"opus: packets are written as they come, there is no bitrate to choose");
+			"opus writes packets as they come: there is no bitrate to choose");
 	else if (kbit[0] != '\0' && (*end != '\0' || n < KBIT_MIN || n > KBIT_MAX))
-		snprintf(err, err_len, "opus: bitrate is a number from %d to %d", KBIT_MIN,
+		snprintf(err, err_len, "opus takes a bitrate of %d to %d kbit/s", KBIT_MIN,
 			KBIT_MAX);
 	else if (kbit[0] != '\0' && n > (long)(KBIT_CHANNEL_MAX * conf->channels))
-		snprintf(err, err_len, "opus: bitrate can be %d at most for one channel",
+		snprintf(err, err_len, "opus takes a bitrate of at most %d kbit/s for one channel",
 			KBIT_CHANNEL_MAX);
 	else
 		return TD_OK;

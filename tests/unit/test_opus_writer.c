@@ -1317,7 +1317,7 @@ static void check_says_what_it_cannot_write(void **state)
 		{ TD_WANT_PCM, 2, 48000, 0, "5", "6 to 510" },
 		{ TD_WANT_PCM, 2, 48000, 0, "64k", "6 to 510" },
 		{ TD_WANT_PCM, 2, 48000, 0, "99999999999999999999", "6 to 510" },
-		{ TD_WANT_PCM, 2, 44100, 0, "", "8000, 12000, 16000, 24000 and 48000" },
+		{ TD_WANT_PCM, 2, 44100, 0, "", "8000, 12000, 16000, 24000 or 48000" },
 		{ TD_WANT_PCM, 2, 0, 0, "", "8000, 12000" },
 		{ TD_WANT_PCM, 3, 48000, 0, "", "1 or 2" },
 		{ TD_WANT_PCM, 1, 48000, 960, "", "pre-roll" },
@@ -1338,7 +1338,7 @@ static void check_says_what_it_cannot_write(void **state)
 			assert_string_equal(err, "");
 		} else {
 			assert_non_null(strstr(err, cases[i].err));
-			assert_int_equal(strncmp(err, "opus: ", 6), 0);
+			assert_int_equal(strncmp(err, "opus ", 5), 0);
 			assert_null(strchr(err, '\n'));
 			assert_int_equal(opus_writer.open(&writer, &out, &conf), want);
 			assert_int_equal(mem.len, 0);

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "sinks/editor.h"
 #include "sinks/folder.h"
 #include "sinks/manifest.h"
 #include "sinks/registry.h"
@@ -23,6 +24,8 @@
  * changed. */
 #define REFRESH_NS TD_SEC_NS
 #define MANIFEST_NS (5 * TD_SEC_NS)
+/* But a manifest that has become long takes this part of the time at most. */
+enum { MANIFEST_SHARE = 50, MANIFEST_SHARE_CHANGED = 10 };
 /* A sink that takes this much of a second is reported, and not again for a while. */
 #define SLOW_NS (TD_SEC_NS / 2)
 #define SLOW_AGAIN_NS (10 * TD_SEC_NS)
@@ -49,6 +52,7 @@ struct sink_session {
 	int dir_fd;
 	uint64_t start_ns, now_ns;
 	uint64_t refreshed_ns, described_ns; /* headers; manifest */
+	uint64_t describing_ns;              /* what the manifest took, without waiting for disks */
 	bool changed;                        /* the manifest lacks more than numbers */
 	bool failed, manifest_failed;
 	bool live;
@@ -189,6 +193,7 @@ static int describe(struct sink_session *s, uint64_t samples, bool complete, con
 	bool sync)
 {
 	struct describing d = { s, false };
+	uint64_t began_ns = td_mono_ns();
 	int r;
 
 	manifest_begin(s->manifest, s->counters);
@@ -208,7 +213,18 @@ static int describe(struct sink_session *s, uint64_t samples, bool complete, con
 		s->manifest_failed = true;
 		emit_failure(s, MANIFEST_FILE, r);
 	}
+	if (!sync)
+		s->describing_ns = td_mono_ns() - began_ns;
 	return r;
+}
+
+static bool is_manifest_due(const struct sink_session *s)
+{
+	uint64_t past_ns = s->now_ns - s->described_ns;
+
+	if (s->changed)
+		return past_ns >= MANIFEST_SHARE_CHANGED * s->describing_ns;
+	return past_ns >= MANIFEST_NS && past_ns >= MANIFEST_SHARE * s->describing_ns;
 }
 
 /* ---- open and close ---- */
@@ -351,8 +367,12 @@ static void measure_file(void *user, const struct td_file *file)
 {
 	struct closing *c = user;
 
-	if (file->file != NULL && file->samples > c->samples)
-		c->samples = file->samples;
+	uint64_t samples = file->samples;
+
+	for (uint32_t i = 0; i < file->cut_count; i++)
+		samples += file->cuts[i].samples;
+	if (file->file != NULL && samples > c->samples)
+		c->samples = samples;
 }
 
 static void summarise_file(void *user, const struct td_file *file)
@@ -375,6 +395,32 @@ static void each_file(struct sink_session *s, td_file_fn *fn, void *user)
 	}
 }
 
+/* For those who go on in an editor. The recording is whole without it. */
+static void write_editor_files(struct sink_session *s)
+{
+	struct editor *e = NULL;
+	char text[HOST_PATH_MAX];
+	int r = editor_new(&e);
+
+	for (size_t i = 0; r == TD_OK && i < s->sink_count; i++) {
+		editor_sink(e);
+		if (s->sinks[i].lists)
+			s->sinks[i].ops->files(s->sinks[i].state, editor_file, e);
+	}
+	if (r == TD_OK)
+		manifest_each_event(s->manifest, editor_event, e);
+	for (size_t i = 0; i < EDITOR_FILES; i++) {
+		if (e != NULL)
+			r = editor_write(e, s->dir_fd, i);
+		if (r == TD_OK)
+			continue;
+		snprintf(text, sizeof(text), "%s: %s", editor_file_names[i],
+			r == TD_ERR_IO ? strerror(errno) : td_strerror(r));
+		emit(s, SINK_EVENT_WARNING, NULL, text, 0, 0);
+	}
+	editor_free(e);
+}
+
 int sink_session_close(struct sink_session *s, uint64_t end_ns, const char *reason,
 	void (*track)(void *user, const struct sink_track_summary *track), void *user)
 {
@@ -390,6 +436,7 @@ int sink_session_close(struct sink_session *s, uint64_t end_ns, const char *reas
 			s->failed = true;
 	}
 	each_file(s, measure_file, &closing);
+	write_editor_files(s);
 	describe(s, closing.samples, true, reason, true);
 	if (track != NULL)
 		each_file(s, summarise_file, &closing);
@@ -521,6 +568,6 @@ void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 	DISPATCH(s, tick, now_ns);
 	for (size_t i = 0; i < s->sink_count; i++)
 		watch_speed(&s->sinks[i], past_ns);
-	if (s->changed || s->now_ns - s->described_ns >= MANIFEST_NS)
+	if (is_manifest_due(s))
 		describe(s, position(s, s->now_ns), false, NULL, false);
 }

@@ -155,16 +155,58 @@ void manifest_begin(struct manifest *m, const uint64_t counters[static COUNTER_C
 	m->incomplete = false;
 }
 
+/* Steals item and, when there is no memory for either, array. */
+static json_t *add(json_t *array, json_t *item)
+{
+	if (array != NULL && json_array_append_new(array, item) == 0)
+		return array;
+	if (array == NULL)
+		json_decref(item);
+	json_decref(array);
+	return NULL;
+}
+
+static json_t *pair_json(uint64_t a, uint64_t b)
+{
+	return add(add(json_array(), json_integer((json_int_t)a)), json_integer((json_int_t)b));
+}
+
 static json_t *ssrcs_json(const struct td_file *file)
 {
 	json_t *json = json_array();
 
-	for (uint32_t i = 0; json != NULL && i < file->ssrc_count; i++) {
-		if (json_array_append_new(json, json_integer((json_int_t)file->ssrcs[i])) < 0) {
-			json_decref(json);
-			json = NULL;
-		}
-	}
+	for (uint32_t i = 0; i < file->ssrc_count; i++)
+		json = add(json, json_integer((json_int_t)file->ssrcs[i]));
+	return json;
+}
+
+static json_t *spurts_json(const struct td_file *file)
+{
+	json_t *json = json_array();
+
+	for (uint32_t i = 0; i < file->spurt_count; i++)
+		json = add(json, pair_json(file->spurts[i].first_sample, file->spurts[i].samples));
+	return json;
+}
+
+static json_t *cuts_json(const struct td_file *file)
+{
+	json_t *json = json_array();
+
+	for (uint32_t i = 0; i < file->cut_count; i++)
+		json = add(json, pair_json(file->cuts[i].position, file->cuts[i].samples));
+	return json;
+}
+
+static json_t *parts_json(const struct td_file *file)
+{
+	json_t *json = json_array();
+
+	for (uint32_t i = 0; i < file->part_count; i++)
+		json = add(json,
+			json_pack("{s:o, s:I, s:I}", "file", text_json(file->parts[i].file),
+				"position", (json_int_t)file->parts[i].position, "samples",
+				(json_int_t)file->parts[i].samples));
 	return json;
 }
 
@@ -180,13 +222,29 @@ void manifest_file(struct manifest *m, const struct td_file *file)
 	}
 	first = file->first_sample != TD_NO_SAMPLE ? json_integer((json_int_t)file->first_sample)
 						   : json_null();
-	json = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "file", text_json(file->file),
-		"user_id", id_json(file->user_id), "ssrcs", ssrcs_json(file), "first_sample", first,
-		"samples", (json_int_t)file->samples, "channels", (json_int_t)file->channels,
-		"format", text_json(file->format), "counters",
+	json = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "file",
+		text_json(file->file), "user_id", id_json(file->user_id), "ssrcs", ssrcs_json(file),
+		"first_sample", first, "samples", (json_int_t)file->samples, "channels",
+		(json_int_t)file->channels, "rate", (json_int_t)file->rate, "format",
+		text_json(file->format), "spurts", spurts_json(file), "counters",
 		counters_json(file->counters, count));
+	if (file->part_count > 0 && json_object_set_new(json, "parts", parts_json(file)) < 0)
+		m->incomplete = true;
+	if (file->cut_count > 0 && json_object_set_new(json, "cuts", cuts_json(file)) < 0)
+		m->incomplete = true;
 	if (json_array_append_new(m->tracks, json) < 0)
 		m->incomplete = true;
+}
+
+void manifest_each_event(const struct manifest *m, manifest_event_fn *fn, void *user)
+{
+	const json_t *event;
+	size_t i;
+
+	json_array_foreach(m->events, i, event)
+		fn(user, (uint64_t)json_integer_value(json_object_get(event, "at")),
+			json_string_value(json_object_get(event, "type")),
+			json_string_value(json_object_get(event, "text")));
 }
 
 static json_t *start_json(uint64_t utc_ns)

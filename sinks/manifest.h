@@ -30,6 +30,9 @@ void manifest_free(struct manifest *m); /* NULL is fine */
 /* Adds to the lists of events and pauses; `at` in samples. Beyond MANIFEST_EVENTS_MAX they are only
  * counted. Texts may hold anything. A pause inside a pause, an end without one: nothing happens. */
 void manifest_event(struct manifest *m, const char *type, const char *text, uint64_t at);
+/* Calls fn for every event, in order. text may be NULL. */
+typedef void manifest_event_fn(void *user, uint64_t at, const char *type, const char *text);
+void manifest_each_event(const struct manifest *m, manifest_event_fn *fn, void *user);
 void manifest_pause(struct manifest *m, uint64_t at);
 void manifest_resume(struct manifest *m, uint64_t at);
 

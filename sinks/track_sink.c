@@ -184,6 +184,17 @@ static int tracks_finish(void *state, uint64_t end_ns)
 	return r;
 }
 
+/* A file that failed may end before it. */
+static uint64_t first_sample(const struct track *t, const struct td_file *file)
+{
+	uint64_t end = file->samples;
+
+	for (uint32_t i = 0; i < file->cut_count; i++)
+		end += file->cuts[i].samples;
+	return t->first_sample >= 0 && (uint64_t)t->first_sample < end ? (uint64_t)t->first_sample
+								       : TD_NO_SAMPLE;
+}
+
 static void tracks_files(void *state, td_file_fn *file, void *user)
 {
 	struct track_sink *s = state;
@@ -203,11 +214,7 @@ static void tracks_files(void *state, td_file_fn *file, void *user)
 			info.spurts = t->spurts;
 			info.spurt_count = t->spurt_count;
 			s->ops->describe(t->state, &info);
-			/* A file that failed may end before it. */
-			info.first_sample =
-				t->first_sample >= 0 && (uint64_t)t->first_sample < info.samples
-				? (uint64_t)t->first_sample
-				: TD_NO_SAMPLE;
+			info.first_sample = first_sample(t, &info);
 		}
 		file(user, &info);
 	}

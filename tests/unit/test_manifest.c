@@ -73,6 +73,13 @@ static void expect_null(const json_t *json, const char *key)
 	assert_true(json_is_null(json_object_get(json, key)));
 }
 
+static void expect_pair(const json_t *json, json_int_t a, json_int_t b)
+{
+	assert_int_equal(json_array_size(json), 2);
+	assert_int_equal(json_integer_value(json_array_get(json, 0)), a);
+	assert_int_equal(json_integer_value(json_array_get(json, 1)), b);
+}
+
 /* Every member of docs/session.md, in a session under way. */
 static void recording(void **state)
 {
@@ -80,8 +87,18 @@ static void recording(void **state)
 	const uint64_t track[COUNTER_COUNT] = { [COUNTER_RECEIVED] = 50, [COUNTER_LOST] = 3 };
 	const uint64_t rest[COUNTER_COUNT] = { [COUNTER_AUTH] = 5, [COUNTER_STREAM_LIMIT] = 7 };
 	const uint32_t ssrcs[] = { 70, UINT32_MAX };
+	const struct td_spurt spurts[] = { { 480, 960 }, { UINT64_C(1) << 40, 1 } };
+	const struct td_part parts[] = { { "a-001.wav", 0, 48000 }, { "a-002.wav", 50000, 48001 } };
+	const struct td_cut cuts[] = { { 47000, 2000 } };
 	const struct td_file known = { .size = sizeof(known),
 		.channels = 2,
+		.rate = 44100,
+		.spurts = spurts,
+		.parts = parts,
+		.cuts = cuts,
+		.spurt_count = 2,
+		.part_count = 2,
+		.cut_count = 1,
 		.file = "18446744073709551615.wav",
 		.format = "wav",
 		.user_id = UINT64_MAX,
@@ -93,6 +110,7 @@ static void recording(void **state)
 		.counter_count = COUNTER_COUNT };
 	const struct td_file unknown = { .size = sizeof(unknown),
 		.channels = 1,
+		.rate = 48000,
 		.file = "ssrc-9.wav",
 		.format = "wav",
 		.samples = 96001,
@@ -102,7 +120,7 @@ static void recording(void **state)
 	const struct td_file none = { .size = sizeof(none),
 		.counters = rest,
 		.counter_count = COUNTER_COUNT };
-	json_t *json, *t;
+	json_t *json, *t, *list;
 	struct stat st;
 
 	(void)state;
@@ -135,7 +153,21 @@ static void recording(void **state)
 	expect_int(t, "received", 0);
 	assert_int_equal(json_array_size(json_object_get(json, "tracks")), 2);
 	t = json_array_get(json_object_get(json, "tracks"), 0);
-	assert_int_equal(json_object_size(t), 8);
+	assert_int_equal(json_object_size(t), 12);
+	expect_int(t, "rate", 44100);
+	list = json_object_get(t, "spurts");
+	assert_int_equal(json_array_size(list), 2);
+	expect_pair(json_array_get(list, 0), 480, 960);
+	expect_pair(json_array_get(list, 1), INT64_C(1) << 40, 1);
+	list = json_object_get(t, "cuts");
+	assert_int_equal(json_array_size(list), 1);
+	expect_pair(json_array_get(list, 0), 47000, 2000);
+	list = json_object_get(t, "parts");
+	assert_int_equal(json_array_size(list), 2);
+	assert_int_equal(json_object_size(json_array_get(list, 1)), 3);
+	expect_text(json_array_get(list, 1), "file", "a-002.wav");
+	expect_int(json_array_get(list, 1), "position", 50000);
+	expect_int(json_array_get(list, 1), "samples", 48001);
 	expect_text(t, "file", "18446744073709551615.wav");
 	expect_text(t, "user_id", "18446744073709551615");
 	expect_text(t, "format", "wav");
@@ -149,6 +181,9 @@ static void recording(void **state)
 	for (int c = 0; c < COUNTER_COUNT; c++)
 		expect_int(t, td_counter_name((enum td_counter)c), (json_int_t)track[c]);
 	t = json_array_get(json_object_get(json, "tracks"), 1);
+	assert_int_equal(json_object_size(t), 10);
+	expect_int(t, "rate", 48000);
+	assert_int_equal(json_array_size(json_object_get(t, "spurts")), 0);
 	expect_null(t, "user_id");
 	expect_null(t, "first_sample");
 	assert_int_equal(json_array_size(json_object_get(t, "ssrcs")), 0);
@@ -162,6 +197,29 @@ static void recording(void **state)
 	expect_null(t, "to");
 	expect_int(json, "pauses_dropped", 0);
 	json_decref(json);
+}
+
+static char seen[256];
+
+static void see(void *user, uint64_t at, const char *type, const char *text)
+{
+	size_t used = strlen(seen);
+
+	assert_ptr_equal(user, seen);
+	snprintf(seen + used, sizeof(seen) - used, "%d %s %s;", (int)at, type,
+		text != NULL ? text : "-");
+}
+
+static void events_can_be_read_back(void **state)
+{
+	(void)state;
+	seen[0] = '\0';
+	manifest_each_event(m, see, seen);
+	assert_string_equal(seen, "");
+	manifest_event(m, "mark", "here", 5);
+	manifest_event(m, "mark", NULL, 4);
+	manifest_each_event(m, see, seen);
+	assert_string_equal(seen, "5 mark here;4 mark -;");
 }
 
 static void complete(void **state)
@@ -284,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(recording),
+		TEST(events_can_be_read_back),
 		TEST(complete),
 		TEST(any_text_is_valid_json),
 		TEST(lists_are_bounded),

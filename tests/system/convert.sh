@@ -1,0 +1,589 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# convert: every kind of input to every format, and everything that can go wrong with one of them.
+. "$(dirname "$0")/lib.sh"
+
+convert() {
+	timeout -k 5 120 "$build/convert" "$@"
+}
+
+# noise FILE SECONDS: 48 kHz, stereo, nothing that could be guessed.
+noise() {
+	head -c $(($2 * 192000)) /dev/urandom >"$1"
+}
+
+raw=48000:2:s16le
+
+# seconds FILE: what is in it, in samples, as convert itself reads it.
+samples() {
+	rm -rf measured
+	convert -q -f pcm -r 48000 -c 2 -o measured "$1" 2>/dev/null || return 1
+	set -- measured/*.pcm
+	echo $(($(wc -c <"$1") / 4))
+}
+
+# ended STATUS COMMAND...: the exit status of a convert, its output in out.log and err.log.
+ended() {
+	wanted=$1
+	shift
+	"$@" >out.log 2>err.log </dev/null
+	got=$?
+	[ $got -eq "$wanted" ] || {
+		echo "status $got, wanted $wanted"
+		cat out.log err.log
+		return 1
+	}
+}
+
+# says PATTERN...: err.log has a line for each.
+says() {
+	for pattern; do
+		grep -qE -e "$pattern" err.log || {
+			echo "nothing says: $pattern"
+			cat err.log
+			return 1
+		}
+	done
+}
+
+no_parts() {
+	! find . -name '.*.part' | grep .
+}
+
+no_workers() {
+	! pgrep -P "$1" >/dev/null
+}
+
+# until_there FILE: waits for it, at most 20 s.
+until_there() {
+	tries=0
+	until [ -s "$1" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 400 ] || return 1
+		sleep 0.05
+	done
+}
+
+# mtime NAME: to the nanosecond.
+mtime() {
+	stat -c %.Y "$1"
+}
+
+# ---- formats ----
+
+noise noise.raw 3
+lossless() {
+	ended 0 convert --raw $raw -f "$1" -o "$1" noise.raw &&
+		ended 0 convert -f pcm -o "$1/back" "$1/noise.$1" && cmp noise.raw "$1/back/noise.pcm"
+}
+check "wav and back" lossless wav
+check "flac and back" lossless flac
+check "pcm and back" lossless pcm
+lossy() {
+	ended 0 convert --raw $raw -f "$1" -o "$1" noise.raw &&
+		n=$(samples "$1/noise.$1") && echo "$n samples" && [ "$n" -eq 144000 ]
+}
+check "mp3, as long as it was" lossy mp3
+check "opus, as long as it was" lossy opus
+check "other programs read them" sh -c '
+	command -v ffprobe >/dev/null || exit 0
+	for f in wav/noise.wav flac/noise.flac mp3/noise.mp3 opus/noise.opus; do
+		ffprobe -v error -show_entries stream=sample_rate -of csv=p=0 $f | grep -q "^48000" || exit 1
+	done'
+check "options of a format" sh -c "
+	$build/convert -q --raw $raw -f mp3:bitrate=320 -o loud noise.raw &&
+	$build/convert -q --raw $raw -f mp3:bitrate=64 -o small noise.raw &&
+	[ \$(wc -c <loud/noise.mp3) -gt \$((3 * \$(wc -c <small/noise.mp3))) ]"
+reshaped() {
+	ended 0 convert --raw $raw -f pcm -r 16000 -c 1 -o shaped noise.raw &&
+		[ "$(wc -c <shaped/noise.pcm)" -eq 96000 ] && grep -q '"rate": 16000' shaped/noise.pcm.json
+}
+check "another rate and one channel" reshaped
+opus_of_44100() {
+	ended 0 convert --raw 44100:2:s16le -f opus -o opus44 noise.raw &&
+		n=$(samples opus44/noise.opus) && [ "$n" -eq 156735 ]
+}
+check "a rate the format does not have" opus_of_44100
+copied() {
+	ended 0 convert -f opus -o again opus/noise.opus && says 'copied' && cmp opus/noise.opus again/noise.opus
+}
+check "opus to opus is a copy" copied
+
+# ---- raw samples ----
+
+byte() {
+	printf '%b' "$1"
+}
+same_samples() {
+	ended 0 convert --force --raw "48000:1:$1" -f pcm -o f in.raw &&
+		od -An -v -td2 f/in.pcm | tr -s ' \n' ' ' | grep -qx " $2 " || {
+		od -An -td2 f/in.pcm
+		return 1
+	}
+}
+byte '\0001\0002\0377\0377' >in.raw
+check "s16le" same_samples s16le "513 -1"
+check "s16be" same_samples s16be "258 -1"
+# 1.0, -1.0, 2.0, NaN, -inf, 1/65536 (rounds to even), 3/65536
+byte '\0000\0000\0200\0077\0000\0000\0200\0277\0000\0000\0000\0100\0000\0000\0300\0177\0000\0000\0200\0377\0000\0000\0200\0067\0000\0000\0100\0070' >in.raw
+check "f32le: rounded, never wrapped, no NaN" same_samples f32le "32767 -32768 32767 0 -32768 0 2"
+noise odd.raw 1
+byte 'xyz' >>odd.raw
+odd() {
+	ended 0 convert --raw $raw -f wav -o odd odd.raw && says 'odd.raw: warning: the last 3 bytes are no whole sample' &&
+		n=$(samples odd/odd.wav) && [ "$n" -eq 48000 ]
+}
+check "odd bytes at the end: left out, said so" odd
+cp noise.raw cap.pcm
+echo '{"format":"s16le","rate":48000,"channels":2}' >cap.json
+captured() {
+	ended 0 convert -f wav -o cap cap.pcm && n=$(samples cap/cap.wav) && [ "$n" -eq 144000 ]
+}
+check "captured samples with their .json" captured
+refused_json() {
+	echo "$2" >cap.json
+	ended 3 convert --force -f wav -o cap cap.pcm && says "cap.pcm: .*$1"
+}
+check "a .json with an absurd rate" refused_json 'rate 4000000000 is not' '{"format":"s16le","rate":4000000000,"channels":2}'
+check "a .json with 0 channels" refused_json '0 channels' '{"format":"s16le","rate":48000,"channels":0}'
+check "a .json that is none" refused_json 'cap.json: line' '[[[['
+rm cap.json
+undescribed() {
+	ended 3 convert --force -f wav -o cap cap.pcm && says 'need their .json beside them, or --raw'
+}
+check "captured samples without it" undescribed
+
+# ---- bad inputs, among good ones ----
+
+: >empty.raw
+: >empty.wav
+echo "this is a text, not sound" >text.wav
+head -c 200 wav/noise.wav >short.wav
+head -c 40 wav/noise.wav >head.wav
+mkfifo pipe.wav
+ln -s nowhere.wav dangling.wav
+bad() {
+	ended 3 convert -f flac -o mixed text.wav empty.wav wav/noise.wav nofile.wav pipe.wav dangling.wav short.wav &&
+		says 'text.wav: not a sound file' 'empty.wav: empty' 'nofile.wav: No such file' \
+			'pipe.wav: not a regular' 'dangling.wav: No such file' '2 converted, 0 skipped, 5 failed' &&
+		[ "$(sed -n '/failed:$/,$p' err.log | tail -n +2 | sort | tr -d '\n')" = \
+			"  dangling.wav  empty.wav  nofile.wav  pipe.wav  text.wav" ] &&
+		[ "$(ls mixed | tr '\n' ' ')" = "noise.flac short.flac " ]
+}
+check "one bad input does not stop the others; exit 3 names them" bad
+empty_raw() {
+	ended 3 convert --raw $raw -f wav -o mixed empty.raw && says 'empty.raw: empty' && [ ! -e mixed/empty.wav ]
+}
+check "an empty file" empty_raw
+ended_early() {
+	ended 3 convert -f flac -o mixed head.wav && says 'head.wav: '
+}
+check "a WAV that ends in its header" ended_early
+
+# A writer that was killed: the header knows of nothing, or of too much.
+header=$(($(wc -c <wav/noise.wav) - $(wc -c <noise.raw)))
+{
+	head -c $((header - 4)) wav/noise.wav
+	byte '\0000\0000\0000\0000'
+	tail -c +$((header + 1)) wav/noise.wav
+} >killed.wav
+killed_header() {
+	ended 0 convert -f pcm -o killed killed.wav && says 'header is wrong' && cmp killed/killed.pcm noise.raw
+}
+check "a WAV without length in its header" killed_header
+head -c $((300000 + header)) wav/noise.wav >cut.wav
+cut_file() {
+	ended 0 convert -f pcm -o killed cut.wav && [ "$(wc -c <killed/cut.pcm)" -eq 300000 ] && says 'header is wrong'
+}
+check "a WAV that was cut off" cut_file
+
+# ---- large ones ----
+
+truncate -s 5000000000 large.raw
+printf 'abcd' | dd of=large.raw bs=1 seek=2500000000 conv=notrunc 2>/dev/null
+printf 'abcd' | dd of=large.raw bs=1 seek=4999999996 conv=notrunc 2>/dev/null
+large() {
+	ended 0 convert --raw $raw -f wav -o large large.raw && [ "$(head -c 4 large/large.wav)" = RF64 ] &&
+		[ "$(stat -c %s large/large.wav)" -eq $((5000000000 + header)) ] && [ "$(stat -c %b large/large.wav)" -lt 20000 ]
+}
+check "5 GB of samples become RF64, holes stay holes" large
+large_back() {
+	ended 0 convert -f pcm -o large large/large.wav && [ "$(stat -c %s large/large.pcm)" -eq 5000000000 ] &&
+		[ "$(dd if=large/large.pcm bs=4 skip=625000000 count=1 2>/dev/null)" = abcd ] &&
+		[ "$(tail -c 4 large/large.pcm)" = abcd ]
+}
+check "RF64 of 5 GB is read" large_back
+# The header of a program that knows 32 bits only: 5000000000 - 4294967296.
+{
+	printf 'RIFF\0\0\0\0WAVEfmt \020\0\0\0\001\0\002\0'
+	byte '\0200\0273\0000\0000\0000\0356\0002\0000\0004\0000\0020\0000'
+	printf 'data'
+	byte '\0000\0362\0005\0052'
+} >wrapped.wav
+truncate -s 5000000044 wrapped.wav
+printf 'abcd' | dd of=wrapped.wav bs=1 seek=5000000040 conv=notrunc 2>/dev/null
+wrapped() {
+	ended 0 convert -f pcm -o large wrapped.wav && says 'header is wrong' &&
+		[ "$(stat -c %s large/wrapped.pcm)" -eq 5000000000 ] && [ "$(tail -c 4 large/wrapped.pcm)" = abcd ]
+}
+check "a WAV that outgrew its header" wrapped
+rm -rf large large.raw wrapped.wav
+
+# ---- files that change meanwhile ----
+
+noise long.raw 60
+# meanwhile COMMAND...: runs it while long.raw is being converted.
+meanwhile() {
+	rm -rf long
+	timeout -k 5 120 "$build/convert" --raw $raw -f mp3 -o long long.raw >out.log 2>err.log &
+	job=$!
+	until_there long/.long.mp3.part && "$@"
+	wait $job
+	got=$?
+}
+grow() {
+	head -c 500000 /dev/zero >>long.raw
+}
+grows() {
+	meanwhile grow
+	[ $got -eq 0 ] && says 'grew while it was read' && n=$(samples long/long.mp3) && [ "$n" -eq 2880000 ]
+}
+check "a file that grows: what was there is converted" grows
+again() {
+	ended 0 convert --raw $raw -f mp3 -o long long.raw && says '1 converted' && n=$(samples long/long.mp3) &&
+		[ "$n" -eq 3005000 ]
+}
+check "and the next run converts all of it" again
+shrink() {
+	truncate -s 1000000 long.raw
+}
+shrinks() {
+	meanwhile shrink
+	[ $got -eq 3 ] && says 'long.raw: became shorter' && [ -z "$(ls -A long)" ]
+}
+check "a file that shrinks fails, nothing is left" shrinks
+
+# ---- interruptions ----
+
+noise long.raw 60
+cp long.raw long2.raw
+cp noise.raw third.raw
+start() {
+	rm -rf stop
+	setsid "$build/convert" -j "${1:-2}" --raw $raw -f mp3 -o stop long.raw long2.raw third.raw >out.log 2>err.log &
+	main=$!
+	pids="$pids $main"
+	until_there stop/.long.mp3.part && until_there stop/.long2.mp3.part
+}
+worker_killed() {
+	start && kill -9 "$(pgrep -P $main | head -n 1)"
+	wait $main
+	[ $? -eq 3 ] && says 'the worker died \(signal 9\)' '2 converted, 0 skipped, 1 failed' && no_parts &&
+		[ "$(ls stop | wc -l)" -eq 2 ]
+}
+check "a killed worker costs its input only" worker_killed
+workers_killed() {
+	start && kill -9 $(pgrep -P $main)
+	wait $main
+	[ $? -eq 3 ] && says '1 converted, 0 skipped, 2 failed' && no_parts && [ -e stop/third.mp3 ]
+}
+check "killed workers are replaced" workers_killed
+interrupted() {
+	start && kill -"$1" $main
+	wait $main
+	[ $? -eq 130 ] && no_parts && no_workers $main && ! ls stop/long*.mp3
+}
+check "SIGINT: exit 130, nothing half-written" interrupted INT
+check "SIGTERM too" interrupted TERM
+killed() {
+	start || return 1
+	children=$(pgrep -P $main)
+	kill -9 $main
+	wait $main
+	sleep 0.5
+	for pid in $children; do
+		! grep -q '^State:.[RSD]' "/proc/$pid/status" 2>/dev/null || return 1
+	done
+	ls -A stop | grep -q part && ! ls stop/long.mp3 stop/long2.mp3
+}
+check "SIGKILL: the workers end too" killed
+after_kill() {
+	ended 0 convert --raw $raw -f mp3 -o stop long.raw long2.raw third.raw && no_parts && [ "$(ls stop | wc -l)" -eq 3 ]
+}
+check "and the next run replaces what was left" after_kill
+two_at_once() {
+	start || return 1
+	ended 3 convert --raw $raw -f mp3 -o stop long.raw && says 'another convert is writing it' || return 1
+	wait $main && no_parts && [ "$(ls stop | wc -l)" -eq 3 ]
+}
+check "two converts do not write one output" two_at_once
+rm -f long.raw long2.raw third.raw
+
+# ---- disks ----
+
+full() {
+	rm -rf full
+	mkdir full
+	(
+		ulimit -f 200
+		ended 3 convert --raw $raw -f wav -o full noise.raw in.raw
+	) && says 'noise.raw: full/noise.wav: File too large' && [ "$(ls -A full)" = in.wav ]
+}
+check "a file that may not get larger" full
+mkdir disk
+if mount -t tmpfs -o size=300k tmpfs disk 2>/dev/null; then
+	disk_full() {
+		ended 3 convert --raw $raw -f wav -o disk noise.raw in.raw &&
+			says 'noise.raw: disk/noise.wav: No space left on device' && [ "$(ls -A disk)" = in.wav ]
+	}
+	check "a full disk" disk_full
+	read_only() {
+		cp wav/noise.wav disk/x.wav 2>/dev/null
+		mount -o remount,ro disk && ended 3 convert -f mp3 disk/in.wav && says 'disk/in.wav: .*Read-only'
+	}
+	check "a folder that cannot be written" read_only
+	ended 1 convert -f mp3 -o disk wav/noise.wav
+	check "an output folder that cannot be written" says 'convert: -o: disk: Read-only'
+	umount disk
+fi
+ended 1 convert -f mp3 -o /proc/nowhere wav/noise.wav
+check "an output folder that cannot be made" says 'convert: -o: /proc/nowhere'
+
+# ---- names ----
+
+mkdir -p in/sub/deep
+cp wav/noise.wav in/a.wav
+cp wav/noise.wav in/sub/b.wav
+cp flac/noise.flac in/sub/deep/c.flac
+cp pcm/noise.pcm pcm/noise.pcm.json in/sub
+cp noise.raw in/nobody.pcm
+cp text.wav in/.hidden.wav
+echo hello >in/readme.txt
+folder() {
+	ended 0 convert -f mp3 -o tree in &&
+		[ "$(cd tree && find . -type f | sort | tr '\n' ' ')" = "./a.mp3 ./sub/b.mp3 ./sub/deep/c.mp3 ./sub/noise.mp3 " ]
+}
+check "folders, with relative names" folder
+beside() {
+	ended 0 convert -f mp3 in && [ -e in/a.mp3 ] && [ -e in/sub/deep/c.mp3 ] && says '4 converted'
+}
+check "beside the inputs" beside
+check "again: up to date" sh -c "$build/convert -f mp3 in 2>&1 | grep -q '0 converted, 4 skipped, 0 failed'"
+touch in/a.wav in/sub/noise.pcm.json
+check "newer inputs, and newer .json, are converted again" sh -c "$build/convert -f mp3 in 2>&1 | grep -q '2 converted, 2 skipped, 0 failed'"
+check "--force" sh -c "$build/convert --force -f mp3 in 2>&1 | grep -q '4 converted, 0 skipped, 0 failed'"
+check "an output has the time of its input" sh -c "[ $(mtime in/a.wav) = $(mtime in/a.mp3) ]"
+check "and is nobody else's to read" sh -c '[ $(stat -c %a in/a.mp3) = 600 ]'
+collide() {
+	cp flac/noise.flac in/a.flac
+	rm -rf tree
+	ended 3 convert -f mp3 -o tree in/a.wav in/a.flac wav/noise.wav && says 'in/a.flac: would become tree/a.mp3, and so does in/a.wav' '2 converted'
+}
+check "two inputs with one output" collide
+itself() {
+	before=$(md5sum <in/a.wav)
+	ended 3 convert --force -f wav in/a.wav && says 'is an input itself' && [ "$before" = "$(md5sum <in/a.wav)" ]
+}
+check "an output that is its input" itself
+another() {
+	ended 3 convert --force -f flac in/a.wav in/a.flac && says 'in/a.wav: in/a.flac is an input itself'
+}
+check "an output that is another input" another
+link() {
+	mkdir -p link
+	echo precious >precious
+	ln -sf ../precious link/noise.mp3
+	ended 3 convert --force -f mp3 -o link wav/noise.wav && says 'link/noise.mp3 is there and not a regular file' &&
+		[ "$(cat precious)" = precious ]
+}
+check "a symbolic link is not written through" link
+twice() {
+	ended 0 convert --force -f mp3 -o tree in/a.wav in/./a.wav && says '1 converted, 1 skipped'
+}
+check "an input given twice" twice
+dashes() {
+	cp wav/noise.wav ./-x.wav
+	ended 0 convert -f flac -o dash -- -x.wav && [ -e dash/-x.flac ]
+}
+check "-- ends the options" dashes
+check "nothing to convert is no error" sh -c "mkdir -p none; $build/convert none 2>&1 | grep -q 'nothing to convert'"
+hostile=$(printf 'bad\033[2J\nname.wav')
+cp text.wav "$hostile"
+hostile_name() {
+	ended 3 convert -f mp3 -o tree "$hostile" && ! grep -q "$(printf '\033')" err.log && says 'bad.\[2J.name.wav: not a sound'
+}
+check "a name that would make a mess of the terminal" hostile_name
+
+# ---- standard input and output ----
+
+pipe() {
+	convert --raw $raw - -f flac <noise.raw 2>/dev/null | convert - -f pcm 2>/dev/null | cmp - noise.raw
+}
+check "through pipes" pipe
+slow() {
+	(cat noise.raw; sleep 0.3; cat noise.raw) | convert -q --raw $raw - -f wav -o slow && n=$(samples slow/stdin.wav) && [ "$n" -eq 288000 ]
+}
+check "raw samples as they come" slow
+failed_pipe() {
+	convert - -f mp3 <text.wav >out.log 2>err.log
+	[ $? -eq 3 ] && [ ! -s out.log ] && says '^convert: -: not a sound'
+}
+check "nothing on standard output when it fails" failed_pipe
+closed() {
+	(convert -q -f wav -o - wav/noise.wav; echo $? >status) 2>err.log | head -c 10 >/dev/null
+	[ "$(cat status)" = 3 ] && says 'standard output: Broken pipe'
+}
+check "a reader that goes away" closed
+terminal() {
+	script -qec "$build/convert -f mp3 -o - wav/noise.wav" /dev/null >out.log 2>&1 </dev/null
+	[ $? -eq 2 ] && grep -q 'is a terminal' out.log
+}
+check "not onto a terminal" terminal
+
+# ---- deleting ----
+
+mkdir del
+cp wav/noise.wav del/a.wav
+cp pcm/noise.pcm pcm/noise.pcm.json del
+cp cut.wav text.wav del
+deletes() {
+	ended 3 convert --delete -f flac del && [ "$(ls del | tr '\n' ' ')" = "a.flac cut.flac cut.wav noise.flac text.wav " ] &&
+		says 'del/cut.wav: warning: kept'
+}
+check "--delete: whole inputs go, damaged and failed ones stay" deletes
+cp wav/noise.wav del/a.wav
+touch -d '2001-01-01' del/a.wav
+keeps() {
+	ended 0 convert --delete -f flac del/a.wav && [ -e del/a.wav ] && says 'up to date'
+}
+check "--delete: what is only skipped stays" keeps
+keep_wins() {
+	ended 0 convert --force --delete --keep -f flac del/a.wav && [ -e del/a.wav ]
+}
+check "--keep after --delete" keep_wins
+
+# ---- sessions ----
+
+offline --speakers 3 --seconds 10 --seed 1 || echo "not ok - voiceserver --offline"
+receiver --replay call.pcap --keys keys.json --out rec -q --session-name s >/dev/null 2>&1
+tracks=$(ls rec/s/*.wav | wc -l)
+session() {
+	ended 0 convert -f flac rec/s && [ "$(ls rec/s/*.flac | wc -l)" -eq "$tracks" ] || return 1
+	for f in rec/s/*.wav; do
+		b=$(basename "$f" .wav)
+		[ "$(samples "$f")" = "$(samples "rec/s/$b.flac")" ] && grep -aq "TITLE=$b" "rec/s/$b.flac" &&
+			grep -aq 'ALBUM=s' "rec/s/$b.flac" && grep -aq 'DATE=20' "rec/s/$b.flac" || return 1
+	done
+}
+check "a session: names and tags from its manifest" session
+session_out() {
+	ended 0 convert -f opus -o conv rec && [ "$(ls conv/s/*.opus | wc -l)" -eq "$tracks" ]
+}
+check "a folder of sessions" session_out
+session_mix() {
+	ended 0 convert -f pcm --mix -o conv rec/s && [ -e conv/s-mix.pcm ] &&
+		[ "$(wc -c <conv/s-mix.pcm)" -eq $((4 * $(samples "$(ls rec/s/*.wav | head -n 1)"))) ]
+}
+check "--mix: as long as its session" session_mix
+loud_session() {
+	rm -rf loud
+	mkdir loud
+	head -c 192000 /dev/zero | tr '\0' '\177' >x.raw
+	for n in 1 2; do
+		convert -q --raw $raw -f wav -o loud x.raw && mv loud/x.wav loud/$n.wav
+	done
+	printf '{"schema":1,"state":"complete","start":"2026-01-01T00:00:00.000000Z","samples":48000,"tracks":[{"file":"1.wav","user_id":"1"},{"file":"2.wav","user_id":"2"}]}' >loud/session.json
+	ended 0 convert --mix -f pcm loud && [ "$(od -An -v -td2 loud/mix.pcm | tr -s ' ' '\n' | sort -un | tr -d '\n')" = 32767 ]
+}
+check "--mix: quieter where it would clip, and only as much" loud_session
+quiet_session() {
+	byte '\0350\0003\0350\0003\0350\0003\0350\0003' >x.raw
+	for n in 1 2; do
+		convert -q --force --raw $raw -f wav -o loud x.raw && mv loud/x.wav loud/$n.wav
+	done
+	ended 0 convert --mix --force -f pcm loud && [ "$(od -An -v -td2 loud/mix.pcm | tr -s ' ' '\n' | sort -un | tr -d '\n')" = 2000 ]
+}
+check "--mix: the plain sum where it fits" quiet_session
+parts_session() {
+	rm -rf parts
+	mkdir parts
+	noise p.raw 6
+	head -c 384000 p.raw >parts/7-001.pcm
+	tail -c +384001 p.raw | head -c 384000 >parts/7-002.pcm
+	tail -c +768001 p.raw >parts/7-003.pcm
+	for n in 1 2 3; do
+		echo '{"format":"s16le","rate":48000,"channels":2}' >parts/7-00$n.pcm.json
+	done
+	printf '{"schema":1,"state":"recording","start":null,"tracks":[{"file":"7-001.pcm","user_id":"7","parts":[{"file":"7-001.pcm","position":0,"samples":96000},{"file":"7-002.pcm","position":96000,"samples":96000},{"file":"7-003.pcm","position":192000,"samples":10}]}]}' >parts/session.json
+	ended 0 convert -f wav parts && says 'the session is not complete' && ended 0 convert -f pcm -o back parts/7.wav && cmp p.raw back/7.pcm
+}
+check "parts are joined to the sample, of a session that is not complete too" parts_session
+delete_session() {
+	rm -rf gone
+	cp -r rec/s gone
+	rm gone/*.flac
+	first=$(ls gone/*.wav | head -n 1)
+	cp text.wav "$first"
+	ended 3 convert --delete -f flac gone && [ "$(ls gone/*.wav | wc -l)" -eq "$tracks" ] || return 1
+	cp rec/s/"${first##*/}" gone
+	ended 0 convert --delete --force -f flac gone && ! ls gone/*.wav && [ -e gone/session.json ] && [ "$(ls gone/*.flac | wc -l)" -eq "$tracks" ]
+}
+check "--delete: a session goes as a whole, but for its manifest" delete_session
+gone_again() {
+	ended 0 convert -f flac gone && says 'its input is gone, the output is there'
+}
+check "and what is gone is no failure" gone_again
+outside() {
+	mkdir -p evil
+	printf '{"schema":1,"state":"complete","tracks":[{"file":"../noise.raw"},{"file":"/etc/passwd"}]}' >evil/session.json
+	ended 3 convert -f mp3 evil && says 'it has no file name' && [ "$(ls evil)" = session.json ] || return 1
+	ln -s ../wav/noise.wav evil/1.wav
+	printf '{"schema":1,"state":"complete","tracks":[{"file":"1.wav"}]}' >evil/session.json
+	ended 3 convert -f mp3 evil && says 'evil/1.wav: a symbolic link' || return 1
+	echo '{' >evil/session.json
+	ended 3 convert -f mp3 evil && says 'evil/session.json: line'
+}
+check "a manifest does not reach out of its folder" outside
+
+# ---- what it says ----
+
+json() {
+	ended 3 convert --json --force -f mp3 -o tree wav/noise.wav text.wav && ! grep -v '^{.*}$' out.log &&
+		grep -q '"event":"started","input":"wav/noise.wav","output":"tree/noise.mp3","samples":144000' out.log &&
+		grep -q '"event":"done","input":"wav/noise.wav","output":"tree/noise.mp3","samples":144000,"seconds":3.0' out.log &&
+		grep -q '"event":"failed","input":"text.wav".*"error":"not a sound' out.log &&
+		grep -q '"event":"end","done":1,"skipped":0,"failed":1' out.log
+}
+check "--json" json
+quiet() {
+	ended 0 convert -q --force -f mp3 -o tree wav/noise.wav && [ ! -s err.log ] && [ ! -s out.log ]
+}
+check "-q" quiet
+noise long.raw 40
+progress() {
+	script -qec "$build/convert -f mp3 --raw $raw -o tree long.raw" /dev/null >out.log 2>&1 </dev/null &&
+		tr '\r' '\n' <out.log | grep -qE '%  0/1  [0-9.]+x  [0-9:-]+ left' && tail -n 1 out.log | grep -q '1 converted'
+}
+check "a line that moves on a terminal" progress
+usage() {
+	pattern=$1
+	shift
+	ended 2 convert "$@" && says "^convert: .*$pattern" && [ ! -s out.log ]
+}
+check "no input" usage 'at least one'
+check "no such option" usage 'nonesuch' --nonesuch x
+check "no such format" usage "no format is called 'ape'" -f ape x
+check "no such option of a format" usage 'colour' -f mp3:colour=red x
+check "a bad rate" usage '-r 1' -r 1 x
+check "a rate the format does not have, asked for" usage '44100' -f opus -r 44100 x
+check "a bad --raw" usage 'not RATE:CHANNELS:FORMAT' --raw 48000:2:s17 x
+check "bad workers" usage '-j 0' -j 0 x
+check "--mix with --delete" usage 'does not go with --delete' --mix --delete x
+check "two inputs to standard output" usage 'single' -o - a b
+check "no plugin" usage 'nowhere.so' --plugin nowhere.so x
+check "--help has 80 columns, and the name it is called by" sh -c "
+	ln -sf $build/convert ./tapedeck-convert
+	./tapedeck-convert --help | grep -q '^Usage: tapedeck-convert ' && ! ./tapedeck-convert --help | grep -E '.{81}'"
+check "no part is left anywhere" no_parts
+
+exit 0

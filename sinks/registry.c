@@ -11,6 +11,7 @@
 #include "sinks/opus_writer.h"
 #include "sinks/pcm.h"
 #include "sinks/refuse.h"
+#include "sinks/segments.h"
 #include "sinks/spec.h"
 #include "sinks/wav.h"
 
@@ -39,7 +40,7 @@ static struct registry_sink as_sink(const struct td_sink_ops *sink,
 /* The built-in ones come first, whoever asks first. */
 static void fill(void)
 {
-	static const struct td_track_ops *const tracks[] = { &file_sink };
+	static const struct td_track_ops *const tracks[] = { &file_sink, &segments_sink };
 	static const struct td_writer_ops *const formats[] = { &wav_writer, &flac_writer,
 		&mp3_writer, &opus_writer, &pcm_writer };
 

@@ -240,7 +240,8 @@ struct td_sink_ops {
 	/* Adds to the counters of a stream. user_id 0: not known; ssrc is never 0. */
 	int (*count)(void *state, uint32_t ssrc, uint64_t user_id, const uint64_t *delta,
 		uint32_t delta_count);
-	/* About once a second: what was received is made to last. */
+	/* About once a second: what was received is made to last. now_ns: on the clock of start_ns;
+	 * 0 in a replay, where only what comes tells the time. */
 	int (*tick)(void *state, uint64_t now_ns);
 	/* Calls file for every track, ordered by user (unknown ones last) and SSRC, and for
 	 * counters that belong to none. A sink without it leaves counting to the host. */
@@ -302,7 +303,7 @@ struct td_track_ops {
 	/* For tracks that are files: fills in file, format, channels, rate, samples, parts and
 	 * cuts; the rest is there. What it points to stays valid until the next call. */
 	void (*describe)(void *track, struct td_file *file);
-	/* About once a second. Negative: the whole sink is done. */
+	/* As td_sink_ops.tick(), after refresh(). Negative: the whole sink is done. */
 	int (*tick)(void *state, uint64_t now_ns);
 	/* The session ended and every track with it; before the last describe(). */
 	int (*finish)(void *state);

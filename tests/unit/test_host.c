@@ -796,7 +796,7 @@ static int probe_tick(void *state, uint64_t now_ns)
 	struct probe *p = state;
 	struct td_event e = { .size = sizeof(e), .type = TD_EVENT_WARNING, .text = "careful" };
 
-	assert_int_equal(now_ns, at(1500));
+	assert_int_equal(now_ns, 0); /* not a live call */
 	p->ticks++;
 	p->host->event(p->host->user, &e);
 	e.type = 99;

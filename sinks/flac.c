@@ -34,7 +34,6 @@ enum { FLAC_HELD = 80 * 1024 }; /* the largest frame is 66 KiB */
 struct flac_run {
 	uint64_t at;      /* in the output */
 	uint64_t samples; /* before it */
-	uint64_t frames;
 	uint32_t frame_len, frame_samples;
 };
 
@@ -181,7 +180,6 @@ static void flac_note(struct flac *f, uint32_t len, uint32_t samples)
 			.frame_samples = samples,
 		};
 	}
-	last->frames++;
 }
 
 /* Samples in whole frames of what the output could store. */
@@ -192,13 +190,10 @@ static uint64_t flac_stored(const struct flac *f)
 
 	for (uint32_t i = 1; i <= kept; i++) {
 		const struct flac_run *run = &f->runs[(f->run_count - i) % FLAC_RUNS];
-		uint64_t whole;
 
-		if (run->at > length)
-			continue;
-		whole = (length - run->at) / run->frame_len;
-		return run->samples +
-			(whole < run->frames ? whole : run->frames) * run->frame_samples;
+		if (run->at <= length)
+			return run->samples +
+				(length - run->at) / run->frame_len * run->frame_samples;
 	}
 	return f->sure;
 }

@@ -172,6 +172,39 @@ static void random_sequences_read_back(void **state)
 	setup(state);
 }
 
+/* Frames of other sounds are as small as those of silence; and silence of all lengths about blocks.
+ */
+static void silence_at_the_edges_of_blocks(void **state)
+{
+	static int16_t model[MODEL_MAX];
+	struct td_writer_conf conf = plain;
+
+	conf.channels = 1;
+	teardown(state);
+	for (uint32_t run = 0; run < 150; run++) {
+		uint32_t lead = run % 3 == 0 ? 2 * 4096 : 4096 * (run % 3) + run * 7,
+			 n = 4095 + 1024 * (run % 25) + (run / 3) % 3;
+		uint64_t samples;
+		void *flac;
+
+		setup(state);
+		memset(model, 0, sizeof(model));
+		assert_int_equal(flac_writer.open(&flac, &output, &conf), 0);
+		for (uint32_t i = 0; i < lead; i++)
+			model[i] = 1000;
+		assert_int_equal(flac_writer.write(flac, model, lead), 0);
+		assert_int_equal(flac_writer.silence(flac, n), 0);
+		model[lead + n] = 1;
+		assert_int_equal(flac_writer.write(flac, model + lead + n, 1), 0);
+		assert_int_equal(flac_writer.close(flac, &samples), 0);
+		assert_int_equal(samples, lead + n + 1);
+		expect_model(model, samples, 1);
+		expect_md5(model, samples * 2);
+		teardown(state);
+	}
+	setup(state);
+}
+
 /* A kill keeps what was there at the last refresh, but for a block. */
 static void killed_file_is_valid(void **state)
 {
@@ -508,6 +541,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(file_without_sound_is_valid),
 		TEST(random_sequences_read_back),
+		TEST(silence_at_the_edges_of_blocks),
 		TEST(killed_file_is_valid),
 		TEST(hours_of_silence_are_small),
 		TEST(disk_full),

@@ -153,8 +153,6 @@ int registry_add(const struct td_plugin *plugin, const char *origin, char *err, 
 		if ((taken = registry_sink(brought[i].name)) != NULL)
 			return refuse_taken("sink", taken->name, taken->origin, origin, err,
 				err_len);
-		if ((r = check_wants(plugin, &brought[i], origin, err, err_len)) < 0)
-			return r;
 	}
 	if (count == 2 && strcmp(brought[0].name, brought[1].name) == 0)
 		return refuse_taken("sink", brought[0].name, origin, origin, err, err_len);
@@ -163,6 +161,10 @@ int registry_add(const struct td_plugin *plugin, const char *origin, char *err, 
 		if (strcmp(w->name, plugin->writer->name) == 0)
 			return refuse_taken("writer", w->name, writers[i].origin, origin, err,
 				err_len);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if ((r = check_wants(plugin, &brought[i], origin, err, err_len)) < 0)
+			return r;
 	}
 	for (size_t i = 0; i < count; i++)
 		sinks[sink_count++] = brought[i];

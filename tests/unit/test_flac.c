@@ -126,8 +126,8 @@ static void file_without_sound_is_valid(void **state)
 /* Sound and silence in pieces of all sizes, against an array. */
 static void random_sequences_read_back(void **state)
 {
-	static const uint32_t rates[] = { 8000, 11025, 12345, 16000, 22050, 44100, 48000, 96000,
-		192000, 655350, 1048575, 1 };
+	static const uint32_t rates[] = { 8000, 11025, 12000, 12345, 16000, 22050, 44100, 48000,
+		96000, 192000, 655350, 1048575, 1 };
 	static int16_t model[2 * MODEL_MAX];
 	static const char *const levels[] = { "0", "1", "2", "4", "5", "8" };
 

@@ -96,25 +96,18 @@ static int put_silence(struct ogg_out *ogg, uint64_t n)
 static uint8_t conceal_toc(uint8_t toc, uint32_t n)
 {
 	static const uint8_t silk_as_celt[] = { 16, 20, 20 }; /* there is no mediumband CELT */
-	uint8_t stereo = toc & 4, config = toc >> 3, first, longest;
+	uint8_t stereo = toc & 4, config = toc >> 3, celt;
+	uint8_t shortest = config < 12 || config >= 16 ? config & 0x1c : config & 0x1e;
 
-	toc &= 0xfc;
-	if ((uint32_t)opus_packet_get_samples_per_frame(&toc, TD_RATE) <= n)
-		return toc;
-	if (config >= 12 && config < 16) { /* hybrid: 10 and 20 ms */
-		first = config & 0x1e;
-		longest = 1;
-	} else {
-		first = config & 0x1c;
-		longest = 3;
-	}
-	for (int i = longest; i >= 0; i--) {
-		toc = (uint8_t)((first + i) << 3 | stereo);
+	celt = config < 12 ? silk_as_celt[config / 4] : config < 14 ? 24 : 28;
+	for (;; config--) {
+		toc = (uint8_t)(config << 3 | stereo);
 		if ((uint32_t)opus_packet_get_samples_per_frame(&toc, TD_RATE) <= n)
 			return toc;
+		if (config == shortest)
+			break;
 	}
-	first = config < 12 ? silk_as_celt[config / 4] : config < 14 ? 24 : 28;
-	return (uint8_t)((first + (n >= 240 ? 1 : 0)) << 3 | stereo);
+	return (uint8_t)((celt + (n >= 240 ? 1 : 0)) << 3 | stereo);
 }
 
 /* Asks for concealment of n samples, a multiple of GRAIN, after a packet with this TOC. */

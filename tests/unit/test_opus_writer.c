@@ -362,6 +362,42 @@ static void an_hour_of_silence_is_small(void **state)
 	read_free(&f);
 }
 
+/* Concealment goes on from sound: not from silence, wherever that came from. */
+static void silence_is_not_concealed(void **state)
+{
+	static const uint8_t packet[] = { 0x78, 1, 2, 3 }, quiet[] = { 0xf8, 0xff, 0xfe };
+	static const struct {
+		uint32_t gap, settled; /* refreshed in between */
+		bool after_quiet, concealed;
+	} cases[] = {
+		{ 2 * FRAME, 0, false, true }, { 2 * FRAME, 0, true, false },
+		{ 2 * FRAME, FRAME, false, false },
+		{ 2 * FRAME, 50, false, true }, /* too little to be settled */
+	};
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
+		struct read_file f;
+		size_t empty = 0;
+
+		again();
+		begin();
+		assert_int_equal(put(packet, 4, 0), 0);
+		if (cases[n].after_quiet)
+			assert_int_equal(put(quiet, 3, 0), 0);
+		opus_writer.silence(writer, cases[n].settled);
+		assert_int_equal(opus_writer.refresh(writer), 0);
+		opus_writer.silence(writer, cases[n].gap - cases[n].settled);
+		assert_int_equal(put(packet, 4, cases[n].gap), 0);
+		end(0);
+		f = read_mem(&mem);
+		for (size_t i = 0; i < f.count; i++)
+			empty += f.packets[i].len == 1;
+		assert_int_equal(empty, cases[n].concealed ? 2 : 0);
+		read_free(&f);
+	}
+}
+
 /* Short ones and large ones: neither the segments of a page nor its bytes run out. */
 static void pages_hold_whole_packets(void **state)
 {
@@ -397,26 +433,26 @@ static void preroll_is_before_the_start(void **state)
 	struct read_file f;
 
 	(void)state;
-	conf.preroll = 4 * FRAME;
+	conf.preroll = 3 * FRAME;
 	begin();
 	for (int n = 0; n < 6; n++)
 		assert_int_equal(put(packet, sizeof(packet), 0), 0);
-	assert_int_equal(end(0), 2 * FRAME);
+	assert_int_equal(end(0), 3 * FRAME);
 	f = read_mem(&mem);
-	assert_int_equal(f.pre_skip, 4 * FRAME);
+	assert_int_equal(f.pre_skip, 3 * FRAME);
 	assert_int_equal(f.count, 6);
-	assert_int_equal(f.packets[4].position, 0);
-	assert_int_equal(f.length, 2 * FRAME);
+	assert_int_equal(f.packets[3].position, 0);
+	assert_int_equal(f.length, 3 * FRAME);
 	read_free(&f);
 	/* the pre-roll never came, or a part of it */
-	for (int n = 0; n < 4; n++) {
+	for (int n = 0; n < 3; n++) {
 		again();
 		begin();
 		for (int k = 0; k < n; k++)
 			assert_int_equal(put(packet, sizeof(packet), 0), 0);
 		assert_int_equal(end(0), 0);
 		f = read_mem(&mem);
-		assert_int_equal(f.granule, 4 * FRAME);
+		assert_int_equal(f.granule, 3 * FRAME);
 		assert_true(f.eos);
 		read_free(&f);
 	}
@@ -891,6 +927,9 @@ static void concealment_fits_what_was_before(void **state)
 				if (i > 5)
 					assert_true(
 						f.packets[i].samples <= f.packets[i - 1].samples);
+				/* and no shorter than needed */
+				if (left < frame)
+					assert_true(2 * f.packets[i].samples > left);
 				left -= f.packets[i].samples;
 			}
 			assert_int_equal(left, 0);
@@ -1268,6 +1307,32 @@ static void pcm_silence(void **state)
 	}
 }
 
+/* A short sound between two long silences is at its place, too. */
+static void pcm_sound_within_silence(void **state)
+{
+	static const int16_t click[] = { 32000, 32000, 32000, 32000 };
+	sf_count_t samples, at = 0;
+	int16_t *pcm;
+
+	(void)state;
+	conf.source = TD_WANT_PCM;
+	conf.channels = 1;
+	begin();
+	for (uint32_t n = 0; n < 5; n++) {
+		assert_int_equal(opus_writer.silence(writer, 3 * RATE + 100 * n), 0);
+		assert_int_equal(opus_writer.write(writer, click, 4), 0);
+	}
+	assert_int_equal(opus_writer.silence(writer, 3 * RATE), 0);
+	assert_int_equal(end(0), 18 * RATE + 1020);
+	pcm = play(&samples, RATE, 1);
+	for (uint32_t n = 0; n < 5; n++) {
+		at += 3 * RATE + 100 * n;
+		assert_in_range(onset(pcm, at - 1000, samples, 1), at - 5, at + 5);
+		at += 4;
+	}
+	free(pcm);
+}
+
 static void pcm_silence_for_hours(void **state)
 {
 	double from;
@@ -1379,6 +1444,7 @@ int main(void)
 		TEST(refresh_is_valid_and_makes_no_empty_page),
 		TEST(end_is_exact),
 		TEST(an_hour_of_silence_is_small),
+		TEST(silence_is_not_concealed),
 		TEST(pages_hold_whole_packets),
 		TEST(preroll_is_before_the_start),
 		TEST(same_input_same_file),
@@ -1395,6 +1461,7 @@ int main(void)
 		TEST(pcm_is_where_it_was),
 		TEST(short_pcm_has_its_length),
 		TEST(pcm_silence),
+		TEST(pcm_sound_within_silence),
 		TEST(pcm_silence_for_hours),
 		TEST(check_says_what_it_cannot_write),
 		TEST(it_is_what_it_says),

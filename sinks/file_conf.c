@@ -51,6 +51,7 @@ const struct td_option file_options[] = {
 	[OPTION_MAX_SILENCE] = { .name = "max-silence",
 		.type = TD_OPTION_NUMBER,
 		.fallback = "",
+		.min = 1,
 		.max = SILENCE_MAX_S,
 		.meaning = "seconds that are left of a longer pause" },
 	[OPTION_NAME] = { .name = "name",

@@ -14,7 +14,9 @@
 #include "sinks/ogg_out.h"
 #include "sinks/opus_headers.h"
 
-enum { PRE_SKIP = 3840 };        /* RFC 7845 section 4.6: what a decoder needs to converge */
+/* A stream that begins with silence has nothing to converge on (RFC 7845 section 4.6); but pre-skip
+ * of next to nothing looks like a mistake to some, and others count it as sound: half a packet. */
+enum { PRE_SKIP = 480 };
 enum { GRAIN = 120 };            /* 2.5 ms: there is no shorter packet */
 enum { CONCEAL_SAMPLES = 4800 }; /* as much as our own decoder makes up */
 enum { FRAME_SAMPLES = 960 };    /* 20 ms: what is encoded, and the longest packet of silence */

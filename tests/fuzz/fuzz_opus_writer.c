@@ -149,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (setup & 16)
 		f.mem.block = 1 + more * 16u;
 	f.count = 0;
-	f.given = f.conf.source == TD_WANT_OPUS && f.conf.preroll == 0 ? 3840 : 0;
+	f.given = f.conf.source == TD_WANT_OPUS && f.conf.preroll == 0 ? 480 : 0;
 	f.failed = false;
 	if ((r = opus_writer.open(&f.writer, &out, &f.conf)) < 0) {
 		READ_CHECK(f.mem.failed);

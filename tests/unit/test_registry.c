@@ -188,6 +188,8 @@ static void small_structs_fit(void **state)
 	make();
 	sink_what = 0;
 	track_what = TD_WANT_OPUS;
+	writer.takes = TD_WANT_OPUS;
+	writer.write = NULL;
 	plugin.size = sizeof(plugin) + 100;
 	sink.size = sizeof(sink) + 100;
 	assert_int_equal(registry_add(&plugin, "p.so", err, sizeof(err)), TD_OK);
@@ -406,6 +408,8 @@ static void there_is_a_limit(void **state)
 	}
 	assert_int_equal(r, TD_ERR_LIMIT);
 	assert_string_equal(err, "p.so: there are 64 plugins already");
+	assert_non_null(registry_sink_at(63));
+	assert_null(registry_sink_at(64));
 	plugin_reset();
 }
 
@@ -452,6 +456,9 @@ static void files_that_are_no_plugins(void **state)
 	assert_int_equal(plugin_writer(&w, "nope", err, sizeof(err)), TD_ERR_UNSUPPORTED);
 
 	/* who could have written it */
+	assert_int_equal(chmod(path, 01666), 0);
+	assert_int_equal(sink_plugin_load(path, err, sizeof(err)), TD_ERR_UNSUPPORTED);
+	assert_non_null(strstr(err, "nope.so: not loaded, for it can be written by everybody"));
 	assert_int_equal(chmod(path, 0666), 0);
 	assert_int_equal(sink_plugin_load(path, err, sizeof(err)), TD_ERR_UNSUPPORTED);
 	assert_non_null(strstr(err, "nope.so: not loaded, for it can be written by everybody"));

@@ -103,7 +103,7 @@ static int w_write(void *state, const int16_t *pcm, uint32_t samples)
 }
 
 static const struct td_option t_options[] = {
-	{ "choice", "b", "aa|b|ab|a", 0, 0, "of a test", TD_OPTION_CHOICE },
+	{ "choice", "b", "aa|b|ab|a|xyz", 0, 0, "of a test", TD_OPTION_CHOICE },
 	{ "number", "1", NULL, 1, 2, "of a test", TD_OPTION_NUMBER },
 	{ "text", "", NULL, 2, 9, "of a test", TD_OPTION_TEXT },
 	{ "format", "x", NULL, 0, 0, "of a test", TD_OPTION_FORMAT },
@@ -286,11 +286,13 @@ static void bad_specs_get_one_clear_line(void **state)
 		{ "t:format=+x", "t: format cannot be ''; it is one of: wav, " },
 		{ "t:format=x+y+x", "t: format 'x' is given twice" },
 		{ "t:format=x|y", "t: format cannot be 'x|y'; it is one of: wav, " },
-		{ "t:choice=", "t: choice cannot be ''; it is one of: aa|b|ab|a" },
-		{ "t:choice=aab", "t: choice cannot be 'aab'; it is one of: aa|b|ab|a" },
-		{ "t:choice=aa|b", "t: choice cannot be 'aa|b'; it is one of: aa|b|ab|a" },
-		{ "t:choice=|", "t: choice cannot be '|'; it is one of: aa|b|ab|a" },
-		{ "t:choice=b|", "t: choice cannot be 'b|'; it is one of: aa|b|ab|a" },
+		{ "t:choice=", "t: choice cannot be ''; it is one of: aa|b|ab|a|xyz" },
+		{ "t:choice=aab", "t: choice cannot be 'aab'; it is one of: aa|b|ab|a|xyz" },
+		{ "t:choice=aa|b", "t: choice cannot be 'aa|b'; it is one of: aa|b|ab|a|xyz" },
+		{ "t:choice=yz", "t: choice cannot be 'yz'; it is one of: aa|b|ab|a|xyz" },
+		{ "t:choice=xy", "t: choice cannot be 'xy'; it is one of: aa|b|ab|a|xyz" },
+		{ "t:choice=|", "t: choice cannot be '|'; it is one of: aa|b|ab|a|xyz" },
+		{ "t:choice=b|", "t: choice cannot be 'b|'; it is one of: aa|b|ab|a|xyz" },
 		{ "t:text=a", "t: text cannot be 'a'; it is a text of 2 to 9 bytes" },
 		{ "t:text=1234567890",
 			"t: text cannot be '1234567890'; it is a text of 2 to 9 bytes" },

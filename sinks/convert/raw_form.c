@@ -13,6 +13,8 @@
 #include "common/clock.h"
 #include "common/err.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "s16le is taken as it is");
+
 static const uint32_t widths[] = {
 	[RAW_S16LE] = 2,
 	[RAW_S16BE] = 2,
@@ -158,7 +160,6 @@ void raw_form_samples(int16_t *out, const uint8_t *in, size_t len, enum raw_form
 {
 	switch (format) {
 	case RAW_S16LE:
-		_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "taken as they are");
 		if (len > 0)
 			memcpy(out, in, 2 * len);
 		break;

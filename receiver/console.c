@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "receiver/console.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -76,7 +77,7 @@ static void on_log(void *user, enum td_log_level level, const char *text, size_t
 		log_json(c, level, text, len);
 		return;
 	}
-	snprintf(line, sizeof(line), "receiver: %s%s%.*s\n",
+	snprintf(line, sizeof(line), "%.100s: %s%s%.*s\n", program_invocation_short_name,
 		level == TD_LOG_INFO ? "" : td_log_level_name(level),
 		level == TD_LOG_INFO ? "" : ": ", (int)len, text);
 	put_above_progress(c, line);

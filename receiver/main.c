@@ -249,7 +249,7 @@ int main(int argc, char **argv)
 	int status = EXIT_FAILED;
 
 	if (r == NULL || sodium_init() < 0 || uv_loop_init(&r->loop) != 0) {
-		fputs("receiver: cannot start: out of memory\n", stderr);
+		fprintf(stderr, "%s: cannot start: out of memory\n", program_invocation_short_name);
 		return EXIT_FAILED;
 	}
 	if ((status = options_parse(&r->options, argc, argv)) >= 0)
@@ -260,7 +260,7 @@ int main(int argc, char **argv)
 		.debug = r->options.verbose };
 	if (console_new(&r->console, &console) != TD_OK ||
 		(r->options.events && events_new(&r->events) != TD_OK)) {
-		fputs("receiver: cannot start: out of memory\n", stderr);
+		fprintf(stderr, "%s: cannot start: out of memory\n", program_invocation_short_name);
 		goto out;
 	}
 	harden();

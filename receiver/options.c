@@ -15,8 +15,8 @@
 enum { SESSION_NAME_MAX = 191 };
 
 static const char usage[] =
-	"Usage: receiver --join FILE|- [OPTION]...\n"
-	"       receiver --replay CAPTURE --keys FILE [OPTION]...\n"
+	"Usage: %1$s --join FILE|- [OPTION]...\n"
+	"       %1$s --replay CAPTURE --keys FILE [OPTION]...\n"
 	"\n"
 	"Records a Discord voice call: one aligned file per speaker, and session.json.\n"
 	"\n"
@@ -98,8 +98,8 @@ static const struct option long_options[] = {
 
 static int complain(const char *option, const char *value, const char *what)
 {
-	fprintf(stderr, "receiver: %s%s%s: %s\n", option, value != NULL ? " " : "",
-		value != NULL ? value : "", what);
+	fprintf(stderr, "%s: %s%s%s: %s\n", program_invocation_short_name, option,
+		value != NULL ? " " : "", value != NULL ? value : "", what);
 	return EXIT_WRONG_USAGE;
 }
 
@@ -168,7 +168,8 @@ static int make_sinks(struct options *o)
 		take_sink(o, "file:format=wav");
 	for (size_t i = 0; i < o->sink_count; i++) {
 		if (sink_spec_parse(&o->sinks[i], o->sink_texts[i], err, sizeof(err)) != TD_OK) {
-			fprintf(stderr, "receiver: %s\n", err); /* it names the option */
+			/* it names the option */
+			fprintf(stderr, "%s: %s\n", program_invocation_short_name, err);
 			return EXIT_WRONG_USAGE;
 		}
 	}
@@ -240,13 +241,14 @@ static int parse_one(struct options *o, int id, const char *value)
 		o->quiet = true;
 		return -1;
 	case 'h':
-		fputs(usage, stdout);
+		printf(usage, program_invocation_short_name);
 		return EXIT_DONE;
 	case 'V':
-		puts("receiver (tapedeck) " TD_VERSION);
+		printf("%s (tapedeck) %s\n", program_invocation_short_name, TD_VERSION);
 		return EXIT_DONE;
 	}
-	fputs("Try 'receiver --help'.\n", stderr); /* getopt has said what is wrong */
+	/* getopt has said what is wrong */
+	fprintf(stderr, "Try '%s --help'.\n", program_invocation_short_name);
 	return EXIT_WRONG_USAGE;
 }
 
@@ -276,6 +278,7 @@ int options_parse(struct options *ret, int argc, char **argv)
 	int id, status;
 
 	*ret = (struct options){ .out = "recordings", .rejoin_timeout_ns = 60 * TD_SEC_NS };
+	argv[0] = program_invocation_short_name; /* getopt speaks in its name, too */
 	while ((id = getopt_long(argc, argv, "vqhV", long_options, NULL)) != -1) {
 		if ((status = parse_one(ret, id, optarg)) >= 0)
 			return status;

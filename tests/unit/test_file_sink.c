@@ -28,6 +28,7 @@
 #include "sinks/outfile.h"
 #include "sinks/registry.h"
 #include "sinks/sink.h"
+#include "sinks/spec.h"
 
 /*
  * The file sink, through the host and into a real folder. Two speakers talk by a script: 7, who is
@@ -116,6 +117,7 @@ static int teardown(void **state)
 /* ---- a session ---- */
 
 static struct sink_spec *spec;
+static bool wants_packets; /* nobody else is given them: to encode takes a while */
 
 static void begin(const char *name, const char *sink)
 {
@@ -137,6 +139,7 @@ static void begin(const char *name, const char *sink)
 	if (sink_spec_parse(&spec, sink, err, sizeof(err)) < 0)
 		fail_msg("%s: %s", sink, err);
 	specs[0] = spec;
+	wants_packets = strstr(sink, "opus") != NULL;
 	assert_int_equal(sink_session_open(&session, &conf), 0);
 }
 
@@ -187,8 +190,10 @@ static void say(uint64_t user_id, uint32_t ssrc, uint64_t ms, uint32_t shift, bo
 		pcm[2 * i] = (int16_t)(tri < 6000 ? tri : 12000 - tri);
 		pcm[2 * i + 1] = (int16_t)(pcm[2 * i] / 2 + (int)(t * 7919 % 64));
 	}
-	p.len = (uint32_t)opus_encode(encoder, pcm, FRAME, data, sizeof(data));
-	sink_session_packet(session, &p);
+	if (wants_packets) {
+		p.len = (uint32_t)opus_encode(encoder, pcm, FRAME, data, sizeof(data));
+		sink_session_packet(session, &p);
+	}
 	sink_session_frame(session, &f);
 }
 
@@ -425,6 +430,30 @@ static void parts_are_the_track(void **state)
 	}
 }
 
+/* Lengths are of the session, also where a file's own samples are longer. */
+static void lengths_at_another_rate(void **state)
+{
+	json_t *json, *track, *part;
+	json_int_t sum = 0;
+	struct sound s;
+	size_t i;
+
+	(void)state;
+	begin("s", "file:rate=44100,split=5");
+	talk(0, SECONDS * 1000);
+	assert_int_equal(end(SECONDS * 1000 + 1), 0);
+	json = manifest("s");
+	track = json_array_get(list(json, "tracks"), 0);
+	s = hear("s", track);
+	assert_int_equal(s.samples, ((SECONDS * 1000 + 1) * 441 + 5) / 10);
+	assert_int_equal(number(json, "samples"), (SECONDS * 1000 + 1) * 48);
+	assert_int_equal(number(track, "samples"), (SECONDS * 1000 + 1) * 48);
+	json_array_foreach(list(track, "parts"), i, part) sum += number(part, "samples");
+	assert_int_equal(sum, (SECONDS * 1000 + 1) * 48);
+	sound_free(&s);
+	json_decref(json);
+}
+
 /* A part has reached its size, and not by much more than a frame. */
 static void parts_have_their_size(void **state)
 {
@@ -457,6 +486,19 @@ static void parts_have_their_size(void **state)
 }
 
 /* ---- pauses ---- */
+
+/* At a multiple of 2 s, or behind a cut that has one inside. */
+static bool begins_in_time(uint64_t position, const json_t *cuts)
+{
+	uint64_t last = position - position % (2 * TD_RATE);
+	bool good = last == position;
+
+	for (size_t i = 0; i < json_array_size(cuts); i++)
+		good = good ||
+			(position == (uint64_t)(pair(cuts, i, 0) + pair(cuts, i, 1)) &&
+				last > (uint64_t)pair(cuts, i, 0));
+	return good;
+}
 
 /* What is cut out is listed; what is left is what was there. */
 static void pauses_are_shortened(void **state)
@@ -517,6 +559,7 @@ static void pauses_are_shortened(void **state)
 			assert_int_equal(one.samples, number(part, "samples"));
 			assert_true(position < all.samples);
 			assert_memory_equal(one.pcm, all.pcm + 2 * position, 4);
+			assert_true(begins_in_time(position, cuts));
 			for (size_t k = 0; k < json_array_size(cuts); k++)
 				assert_false(position >= (uint64_t)pair(cuts, k, 0) &&
 					position < (uint64_t)(pair(cuts, k, 0) + pair(cuts, k, 1)));
@@ -528,6 +571,50 @@ static void pauses_are_shortened(void **state)
 	json_decref(a);
 	json_decref(b);
 	json_decref(c);
+}
+
+static void ignore_event(void *user, const struct td_event *event)
+{
+	(void)user;
+	(void)event;
+}
+
+/* Silence may come in any number of pieces: it is one pause. */
+static void silence_in_pieces(void **state)
+{
+	static const struct td_host host = { .abi = TD_SINK_ABI,
+		.size = sizeof(host),
+		.event = ignore_event };
+	static const int16_t pcm[2 * FRAME];
+	struct td_session info = { .size = sizeof(info), .name = "s" };
+	const struct td_track who = { sizeof(who), 70, 7 };
+	struct td_file file = { .size = sizeof(file) };
+	const struct td_track_ops *ops = registry_sink("file")->track;
+	void *sink, *track;
+	char err[128];
+
+	(void)state;
+	info.dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(sink_spec_parse(&spec, "file:max-silence=2", err, sizeof(err)), 0);
+	assert_int_equal(ops->begin(&sink, &host, &info, spec->options), 0);
+	assert_int_equal(ops->open(&track, sink, &who), 0);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(ops->silence(track, 30000), 0);
+	assert_int_equal(ops->audio(track, pcm, FRAME), 0);
+	assert_int_equal(ops->silence(track, 96000), 0);
+	assert_int_equal(ops->silence(track, 1), 0);
+	assert_int_equal(ops->end(track), 0);
+	ops->describe(track, &file);
+	assert_int_equal(file.samples, 96000 + FRAME + 96000);
+	assert_int_equal(file.cut_count, 2);
+	assert_int_equal(file.cuts[0].position, 96000);
+	assert_int_equal(file.cuts[0].samples, 54000);
+	assert_int_equal(file.cuts[1].position, 150000 + FRAME + 96000);
+	assert_int_equal(file.cuts[1].samples, 1);
+	ops->free(track);
+	ops->close(sink);
+	sink_spec_free(spec);
+	close(info.dir_fd);
 }
 
 static void lists_are_bounded(void **state)
@@ -1180,8 +1267,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(parts_are_the_track),
+		TEST(lengths_at_another_rate),
 		TEST(parts_have_their_size),
 		TEST(pauses_are_shortened),
+		TEST(silence_in_pieces),
 		TEST(lists_are_bounded),
 		TEST(all_parts_are_renamed),
 		TEST(names_that_are_taken),

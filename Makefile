@@ -17,8 +17,8 @@ PACKAGES := gcc g++ libc6-dev make pkg-config procps libopus-dev libsodium-dev l
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libjansson-dev libsndfile1-dev libflac-dev \
 	libmp3lame-dev libsoxr-dev libogg-dev libpcap-dev libseccomp-dev libcmocka-dev
 # Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter,
-# valgrind.
-CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind
+# valgrind, what checks manual pages.
+CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind mandoc groff
 
 PKG_common := libsodium libcrypto opus
 PKG_unpacker := libseccomp
@@ -174,37 +174,45 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@echo "CC   $<" && $(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 ## install: programs, plugins, header and manual below PREFIX (default /usr/local), DESTDIR before it
-# Everything finds everything else from where it stands, so the tree may be moved as a whole.
+# Programs find everything else from where they stand: the tree may be moved as a whole. (For
+# pkg-config there is --define-prefix then.)
 PREFIX ?= /usr/local
-INSTALLED = bin/tapedeck-receiver bin/tapedeck-convert libexec/tapedeck/unpacker \
-	include/tapedeck/sink.h lib/pkgconfig/tapedeck.pc \
-	$(foreach p,$(INSTALLED_PLUGINS),lib/tapedeck/plugins/$(p).so) \
-	$(foreach m,$(MAN),share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
-	share/bash-completion/completions/tapedeck-receiver \
-	share/bash-completion/completions/tapedeck-convert
 INSTALLED_PLUGINS := meter pipe
 MAN := $(wildcard docs/man/*.[1-9])
+COMPLETIONS := share/bash-completion/completions
+INSTALLED = bin/tapedeck-receiver bin/tapedeck-convert libexec/tapedeck/unpacker \
+	include/tapedeck/sink.h lib/pkgconfig/tapedeck.pc \
+	$(INSTALLED_PLUGINS:%=lib/tapedeck/plugins/%.so) \
+	$(foreach m,$(MAN),share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+	$(COMPLETIONS)/tapedeck-receiver $(COMPLETIONS)/tapedeck-convert
 to = $(DESTDIR)$(PREFIX)
+# Folders that are there keep their mode; new ones are for everybody, whatever the umask.
 install: all
-	@install -d $(sort $(foreach f,$(INSTALLED),"$(to)/$(dir $(f))"))
+	@case "$(PREFIX)" in /*) ;; *) echo "install: PREFIX has to begin with /" >&2; exit 2 ;; esac
+	@umask 022; for d in $(sort $(dir $(INSTALLED))); do mkdir -p "$(to)/$$d" || exit 1; done
 	install -m 755 $(BUILD)/receiver "$(to)/bin/tapedeck-receiver"
 	install -m 755 $(BUILD)/convert "$(to)/bin/tapedeck-convert"
 	install -m 755 $(BUILD)/unpacker "$(to)/libexec/tapedeck/unpacker"
 	install -m 644 $(INSTALLED_PLUGINS:%=$(BUILD)/plugins/%.so) "$(to)/lib/tapedeck/plugins"
 	install -m 644 sinks/sink.h "$(to)/include/tapedeck/sink.h"
-	@for m in $(MAN); do install -m 644 "$$m" "$(to)/share/man/man$${m##*.}/"; done
-	@for p in receiver convert; do install -m 644 "docs/completion/tapedeck-$$p" \
-		"$(to)/share/bash-completion/completions/"; done
+	@for m in $(MAN); do install -m 644 "$$m" "$(to)/share/man/man$${m##*.}/" || exit 1; done
+	install -m 644 docs/completion/tapedeck-receiver docs/completion/tapedeck-convert \
+		"$(to)/$(COMPLETIONS)"
 	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' \
 		'plugindir=$${prefix}/lib/tapedeck/plugins' '' 'Name: tapedeck' \
 		'Description: headers for plugins of the tapedeck voice recorder' \
-		'Version: $(VERSION)' 'Cflags: -I$${includedir}' >"$(to)/lib/pkgconfig/tapedeck.pc"
+		'Version: $(VERSION)' 'Cflags: -I"$${includedir}"' | \
+		install -m 644 /dev/stdin "$(to)/lib/pkgconfig/tapedeck.pc"
 
 ## uninstall: remove what install put there
+# Folders that are empty then go as well; below /usr and /usr/local only our own.
 uninstall:
-	rm -f $(foreach f,$(INSTALLED),"$(to)/$(f)")
-	@rmdir -p --ignore-fail-on-non-empty $(foreach d,lib/tapedeck/plugins libexec/tapedeck \
-		include/tapedeck,"$(to)/$(d)") 2>/dev/null || true
+	@cd "$(to)" 2>/dev/null || exit 0; \
+	rm -f $(INSTALLED) || exit 1; \
+	case "$(PREFIX)" in \
+	/usr | /usr/local) rmdir lib/tapedeck/plugins lib/tapedeck libexec/tapedeck include/tapedeck ;; \
+	*) rmdir -p $(sort $(dir $(INSTALLED))) ;; \
+	esac 2>/dev/null || true
 
 ## clean: remove everything built
 clean:

@@ -14,14 +14,29 @@
 #include "common/ids.h"
 #include "sinks/outfile.h"
 
+/* An array of pairs as text, for a member of a track that is called `key`. */
+struct pairs {
+	const char *key;
+	char *text;
+};
+
 struct manifest {
 	struct manifest_conf conf;
 	json_t *events, *pauses, *codes, *tracks;
 	uint64_t events_dropped, pauses_dropped, codes_dropped;
+	struct pairs *pairs; /* of the tracks, in the order they are in the document */
+	size_t pairs_count;
 	uint64_t counters[COUNTER_COUNT];
 	bool paused;     /* the last of pauses has no end yet */
 	bool incomplete; /* out of memory while this version was put together */
 };
+
+static void pairs_clear(struct manifest *m)
+{
+	for (size_t i = 0; i < m->pairs_count; i++)
+		free(m->pairs[i].text);
+	m->pairs_count = 0;
+}
 
 int manifest_new(struct manifest **ret, const struct manifest_conf *conf)
 {
@@ -50,6 +65,8 @@ void manifest_free(struct manifest *m)
 	json_decref(m->pauses);
 	json_decref(m->codes);
 	json_decref(m->tracks);
+	pairs_clear(m);
+	free(m->pairs);
 	free(m);
 }
 
@@ -151,6 +168,7 @@ void manifest_code(struct manifest *m, uint64_t epoch, const char *code, const u
 void manifest_begin(struct manifest *m, const uint64_t counters[static COUNTER_COUNT])
 {
 	json_array_clear(m->tracks);
+	pairs_clear(m);
 	memcpy(m->counters, counters, sizeof(m->counters));
 	m->incomplete = false;
 }
@@ -166,11 +184,6 @@ static json_t *add(json_t *array, json_t *item)
 	return NULL;
 }
 
-static json_t *pair_json(uint64_t a, uint64_t b)
-{
-	return add(add(json_array(), json_integer((json_int_t)a)), json_integer((json_int_t)b));
-}
-
 static json_t *ssrcs_json(const struct td_file *file)
 {
 	json_t *json = json_array();
@@ -180,22 +193,80 @@ static json_t *ssrcs_json(const struct td_file *file)
 	return json;
 }
 
-static json_t *spurts_json(const struct td_file *file)
+static char *put_number(char *to, uint64_t n)
 {
-	json_t *json = json_array();
+	char digits[20];
+	size_t len = 0;
 
-	for (uint32_t i = 0; i < file->spurt_count; i++)
-		json = add(json, pair_json(file->spurts[i].first_sample, file->spurts[i].samples));
-	return json;
+	do {
+		digits[len++] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	while (len > 0)
+		*to++ = digits[--len];
+	return to;
 }
 
-static json_t *cuts_json(const struct td_file *file)
+/* Begins a list of pairs for `key` of the track that is being put together; there can be so many
+ * that a JSON library takes too long over them. The document gets "" in its place. */
+static char *pairs_begin(struct manifest *m, json_t *track, const char *key, uint32_t count)
 {
-	json_t *json = json_array();
+	/* "[" and "]"; each two numbers of 20 digits and "[, ], " */
+	size_t max = 3 + (size_t)count * 46;
+	struct pairs *array = realloc(m->pairs, (m->pairs_count + 1) * sizeof(*array));
+	char *text = malloc(max);
 
-	for (uint32_t i = 0; i < file->cut_count; i++)
-		json = add(json, pair_json(file->cuts[i].position, file->cuts[i].samples));
-	return json;
+	if (array != NULL)
+		m->pairs = array;
+	if (array == NULL || text == NULL || json_object_set_new(track, key, json_string("")) < 0) {
+		free(text);
+		m->incomplete = true;
+		return NULL;
+	}
+	m->pairs[m->pairs_count++] = (struct pairs){ key, text };
+	*text++ = '[';
+	return text;
+}
+
+static char *put_pair(char *to, bool first, uint64_t a, uint64_t b)
+{
+	if (!first) {
+		*to++ = ',';
+		*to++ = ' ';
+	}
+	*to++ = '[';
+	to = put_number(to, a);
+	*to++ = ',';
+	*to++ = ' ';
+	to = put_number(to, b);
+	*to++ = ']';
+	return to;
+}
+
+static void pairs_end(char *to)
+{
+	*to++ = ']';
+	*to = '\0';
+}
+
+static void add_spurts(struct manifest *m, json_t *track, const struct td_file *file)
+{
+	char *p = pairs_begin(m, track, "spurts", file->spurt_count);
+
+	for (uint32_t i = 0; p != NULL && i < file->spurt_count; i++)
+		p = put_pair(p, i == 0, file->spurts[i].first_sample, file->spurts[i].samples);
+	if (p != NULL)
+		pairs_end(p);
+}
+
+static void add_cuts(struct manifest *m, json_t *track, const struct td_file *file)
+{
+	char *p = pairs_begin(m, track, "cuts", file->cut_count);
+
+	for (uint32_t i = 0; p != NULL && i < file->cut_count; i++)
+		p = put_pair(p, i == 0, file->cuts[i].position, file->cuts[i].samples);
+	if (p != NULL)
+		pairs_end(p);
 }
 
 static json_t *parts_json(const struct td_file *file)
@@ -222,16 +293,16 @@ void manifest_file(struct manifest *m, const struct td_file *file)
 	}
 	first = file->first_sample != TD_NO_SAMPLE ? json_integer((json_int_t)file->first_sample)
 						   : json_null();
-	json = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "file",
+	json = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "file",
 		text_json(file->file), "user_id", id_json(file->user_id), "ssrcs", ssrcs_json(file),
 		"first_sample", first, "samples", (json_int_t)file->samples, "channels",
 		(json_int_t)file->channels, "rate", (json_int_t)file->rate, "format",
-		text_json(file->format), "spurts", spurts_json(file), "counters",
-		counters_json(file->counters, count));
+		text_json(file->format), "counters", counters_json(file->counters, count));
 	if (file->part_count > 0 && json_object_set_new(json, "parts", parts_json(file)) < 0)
 		m->incomplete = true;
-	if (file->cut_count > 0 && json_object_set_new(json, "cuts", cuts_json(file)) < 0)
-		m->incomplete = true;
+	add_spurts(m, json, file);
+	if (file->cut_count > 0)
+		add_cuts(m, json, file);
 	if (json_array_append_new(m->tracks, json) < 0)
 		m->incomplete = true;
 }
@@ -275,11 +346,43 @@ static json_t *document(const struct manifest *m, uint64_t samples, bool complet
 		m->events, "events_dropped", (json_int_t)m->events_dropped);
 }
 
+/* Puts the lists of pairs where the document says "". No text has quotes that are bare, so that a
+ * key is found and nothing else. NULL: no memory. */
+static char *fill_in(const struct manifest *m, const char *text, size_t *ret_len)
+{
+	char *filled = NULL, pattern[32];
+	FILE *f = open_memstream(&filled, ret_len);
+	bool good = f != NULL;
+
+	for (size_t i = 0; good && i < m->pairs_count; i++) {
+		const char *at;
+
+		snprintf(pattern, sizeof(pattern), "\"%s\": \"\"", m->pairs[i].key);
+		if ((at = strstr(text, pattern)) == NULL) {
+			good = false;
+			break;
+		}
+		at += strlen(pattern) - 2;
+		fwrite(text, 1, (size_t)(at - text), f);
+		fputs(m->pairs[i].text, f);
+		text = at + 2;
+	}
+	if (good)
+		good = fputs(text, f) >= 0 && fputc('\n', f) != EOF && !ferror(f);
+	if (f != NULL && fclose(f) != 0)
+		good = false;
+	if (!good) {
+		free(filled);
+		filled = NULL;
+	}
+	return filled;
+}
+
 int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool complete,
 	const char *reason, bool sync)
 {
 	json_t *json = NULL;
-	char *text = NULL;
+	char *text = NULL, *filled = NULL;
 	size_t len;
 	int r = TD_ERR_NOMEM;
 
@@ -291,10 +394,11 @@ int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool comple
 		goto out;
 	if ((text = json_dumps(json, JSON_INDENT(1))) == NULL)
 		goto out;
-	len = strlen(text);
-	text[len] = '\n'; /* in the place of the NUL */
-	r = outfile_replace(dir_fd, MANIFEST_FILE, text, len + 1, sync);
+	if ((filled = fill_in(m, text, &len)) == NULL)
+		goto out;
+	r = outfile_replace(dir_fd, MANIFEST_FILE, filled, len, sync);
 out:
+	free(filled);
 	free(text);
 	json_decref(json);
 	return r;

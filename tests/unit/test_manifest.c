@@ -199,6 +199,40 @@ static void recording(void **state)
 	json_decref(json);
 }
 
+/* Lists of pairs are put where they belong, whatever other texts look like. */
+static void a_name_like_a_member(void **state)
+{
+	const uint64_t none[COUNTER_COUNT] = { 0 };
+	const struct td_spurt spurts[] = { { 0, UINT64_C(9007199254740993) }, { 10, 20 } };
+	const struct td_file file = { .size = sizeof(file),
+		.file = "\"spurts\": \"\"",
+		.format = "\", \"spurts\": \"\", \"",
+		.spurts = spurts,
+		.spurt_count = 2,
+		.counters = none,
+		.counter_count = COUNTER_COUNT };
+	json_t *json, *t;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) { /* versions do not pile up */
+		manifest_begin(m, none);
+		manifest_file(m, &file);
+		manifest_file(m, &file);
+		assert_int_equal(manifest_write(m, dir_fd, 1, false, NULL, false), 0);
+	}
+	json = load();
+	for (size_t i = 0; i < 2; i++) {
+		t = json_array_get(json_object_get(json, "tracks"), i);
+		expect_text(t, "file", file.file);
+		expect_text(t, "format", file.format);
+		assert_int_equal(json_array_size(json_object_get(t, "spurts")), 2);
+		expect_pair(json_array_get(json_object_get(t, "spurts"), 0), 0,
+			INT64_C(9007199254740993));
+		expect_pair(json_array_get(json_object_get(t, "spurts"), 1), 10, 20);
+	}
+	json_decref(json);
+}
+
 static char seen[256];
 
 static void see(void *user, uint64_t at, const char *type, const char *text)
@@ -342,6 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(recording),
+		TEST(a_name_like_a_member),
 		TEST(events_can_be_read_back),
 		TEST(complete),
 		TEST(any_text_is_valid_json),

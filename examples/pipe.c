@@ -17,9 +17,9 @@
  *   {session}   name of the session's folder, {folder}: its whole path
  *
  * The recording never waits for a program, nor dies of one; this is the place for code that may
- * crash. Live, up to 10 seconds are kept for one that does not keep up; what is beyond is dropped,
- * counted in a warning, and silence in its place (silence=yes). A replay waits. With silence=yes a
- * pause is written when the next word comes; after the last one there is nothing.
+ * crash. Live, up to `keep` seconds are kept for one that does not keep up; what is beyond is
+ * dropped, counted in a warning, and silence in its place (silence=yes). A replay waits. With
+ * silence=yes a pause is written when the next word comes; after the last one there is nothing.
  *
  * At the end of the session all programs together have `wait` seconds to finish after the end of
  * their input, then they are told to (SIGTERM, and SIGKILL half a second later). What they print
@@ -47,7 +47,6 @@
 
 enum {
 	RATE = 48000,
-	KEPT_SECONDS = 10,
 	WORDS_MAX = 64,
 	PROGRAMS_MAX = 256,  /* of one session at a time */
 	PATIENCE_MS = 60000, /* of a replay with a program that reads nothing */
@@ -70,7 +69,7 @@ struct piper {
 	const struct td_session *session;
 	char *words[WORDS_MAX + 1]; /* of cmd, and NULL */
 	char *text;                 /* what they point into */
-	unsigned channels, wait_s, programs;
+	unsigned channels, keep_s, wait_s, programs;
 	bool silence;
 	bool ending; /* nothing waits any more */
 	struct pipe_track *tracks;
@@ -391,7 +390,7 @@ static int track_audio(void *track, const int16_t *pcm, uint32_t samples)
 
 	if (t->fd < 0)
 		return 0; /* the track goes on without its program */
-	if (t->kept + len > (size_t)KEPT_SECONDS * RATE * 2 * t->piper->channels) {
+	if (t->kept + len > (size_t)t->piper->keep_s * RATE * 2 * t->piper->channels) {
 		t->dropped += samples;
 		t->gap += t->piper->silence ? len : 0;
 		pump(t);
@@ -428,7 +427,7 @@ static void track_free(void *track)
 {
 	struct pipe_track *t = track, **at;
 
-	/* A program is left only when the session broke off. */
+	/* One that is left did not heed SIGTERM, or the session broke off. */
 	close_input(t);
 	tell(t, SIGKILL);
 	t->said = true;
@@ -525,6 +524,12 @@ static const struct td_option options[] = {
 		.fallback = "yes",
 		.choices = "yes|no",
 		.meaning = "pauses are written, so that time is kept" },
+	{ .name = "keep",
+		.type = TD_OPTION_NUMBER,
+		.fallback = "10",
+		.min = 1,
+		.max = 600,
+		.meaning = "seconds of sound that are kept for a program that does not keep up" },
 	{ .name = "wait",
 		.type = TD_OPTION_NUMBER,
 		.fallback = "2",
@@ -532,7 +537,7 @@ static const struct td_option options[] = {
 		.meaning = "seconds that programs have to finish" },
 	{ .name = NULL },
 };
-enum { CMD = 1, CHANNELS = 3, SILENCE = 5, WAIT = 7 };
+enum { CMD = 1, CHANNELS = 3, SILENCE = 5, KEEP = 7, WAIT = 9 };
 
 static void pipe_wants(const char *const *values, struct td_wants *ret)
 {
@@ -573,6 +578,7 @@ static int pipe_begin(void **ret_state, const struct td_host *host,
 	s->session = session;
 	s->channels = values[CHANNELS][0] == '1' ? 1 : 2;
 	s->silence = values[SILENCE][0] == 'y';
+	s->keep_s = (unsigned)strtoul(values[KEEP], NULL, 10);
 	s->wait_s = (unsigned)strtoul(values[WAIT], NULL, 10);
 	if (cut(values[CMD], s->words, &s->text) != NULL) {
 		pipe_close(s);
@@ -639,12 +645,9 @@ static int pipe_finish(void *state)
 		}
 		finish_until(s, now_ms() + GRACE_MS);
 	}
-	for (t = s->tracks; t != NULL; t = t->next) {
-		tell(t, SIGKILL);
-		reap(t, true);
+	for (t = s->tracks; t != NULL; t = t->next)
 		say_dropped(t);
-	}
-	return 0;
+	return 0; /* whoever is still there is killed by track_free() */
 }
 
 static const struct td_track_ops track = {

@@ -81,11 +81,9 @@ static void settle_spurt(struct stream *s)
 
 static void begin_spurt(struct stream *s, uint64_t now_ns)
 {
-	uint64_t hold = s->conf->reorder_ns < SPURT_HOLD_NS ? s->conf->reorder_ns : SPURT_HOLD_NS;
-
 	s->spurt++;
 	s->anchor_seq = INT64_MIN;
-	reorder_hold(&s->reorder, s->spurt, now_ns + hold);
+	reorder_hold(&s->reorder, s->spurt, now_ns + SPURT_HOLD_NS);
 }
 
 /* A held spurt is not added to the clock before it was compared with it. */

@@ -1178,6 +1178,91 @@ static void clock_step(void **state)
 	scene_end(&sc);
 }
 
+/* The first packets of a spurt are slow, for longer than reordering would wait. */
+static void jitter_at_the_start(void **state)
+{
+	struct talker t = { SSRC_A, 1, 1, 0 };
+	struct scene sc;
+	int i, spurt;
+
+	(void)state;
+	scene_begin(&sc);
+	for (spurt = 0; spurt < 3; spurt++) {
+		for (i = 0; i < 40; i++)
+			say_one(&sc, &t, i, 500 + spurt * 2000 + i * STEP_MS + (i < 8 ? 30 : 0));
+		move_on(&sc, &t, 40);
+		if (spurt == 0) /* timestamps run on, then stand still */
+			pass(&t, 1200);
+	}
+	scene_run(&sc, 8000);
+	listen(&sc, USER_A);
+	for (spurt = 0; spurt < 3; spurt++) {
+		expect_at(&sc, 500 + spurt * 2000);
+		expect_voice(&sc, 40 * spurt, 40);
+	}
+	expect_end(&sc);
+	expect_counts(&sc, 120, 0, 1);
+	scene_end(&sc);
+}
+
+/* All of a spurt is slow. What the stream did in the half minute before tells when it was said, and
+ * after a longer pause how late it can be at most: 200 ppm of 60 s. */
+static void slow_spurt(void **state)
+{
+	struct talker t = { SSRC_A, 1, 1, 0 };
+	struct scene sc;
+	double off;
+	int i;
+
+	(void)state;
+	scene_begin(&sc);
+	say(&sc, &t, 500, 40);
+	pass(&t, 20200);
+	for (i = 0; i < 40; i++)
+		say_one(&sc, &t, i, 21500 + i * STEP_MS + 70);
+	move_on(&sc, &t, 40);
+	pass(&t, 59200);
+	for (i = 0; i < 40; i++)
+		say_one(&sc, &t, i, 81500 + i * STEP_MS + 70);
+	scene_run(&sc, 90000);
+	listen(&sc, USER_A);
+	expect_at(&sc, 500);
+	expect_voice(&sc, 0, 40);
+	expect_at(&sc, 21500);
+	expect_voice(&sc, 40, 40);
+	off = find_voice(&sc, 81500, 80);
+	assert_true(off >= 0 && off <= 12.1);
+	expect_voice(&sc, 81, 39);
+	expect_end(&sc);
+	expect_counts(&sc, 120, 0, 0);
+	scene_end(&sc);
+}
+
+/* Who speaks first in a capture is not late because their first packet was: position 0 is its
+ * arrival, and what they had said by then is cut. */
+static void slow_first_packet(void **state)
+{
+	struct talker t = { SSRC_A, 1, 1, 0 };
+	struct scene sc;
+	int i;
+
+	(void)state;
+	scene_begin(&sc);
+	for (i = 0; i < 40; i++)
+		say_one(&sc, &t, i, i == 0 ? 0 : i * STEP_MS - 50 < 1 ? 1 : i * STEP_MS - 50);
+	scene_run(&sc, 2000);
+	listen(&sc, USER_A);
+	for (i = 0; i < 3; i++) /* 50 ms: two packets and a half */
+		assert_true(opus_decode(sc.ear.dec, sc.v.packet[i], sc.v.len[i], sc.ear.pcm, 5760,
+				    0) == STEP);
+	memmove(sc.ear.pcm, sc.ear.pcm + STEP / 2, STEP / 2 * sizeof(int16_t));
+	expect_heard(&sc, STEP / 2);
+	expect_voice(&sc, 3, 37);
+	expect_end(&sc);
+	expect_counts(&sc, 40, 0, 0);
+	scene_end(&sc);
+}
+
 /* What the network adds: 0 to 15 ms, and a lot now and then. Never the same twice. */
 static double delay_ms(unsigned n)
 {
@@ -1416,6 +1501,9 @@ int main(void)
 		cmocka_unit_test(frame_2_5_to_120ms),
 		cmocka_unit_test(stereo_mono_switch),
 		cmocka_unit_test(clock_step),
+		cmocka_unit_test(jitter_at_the_start),
+		cmocka_unit_test(slow_spurt),
+		cmocka_unit_test(slow_first_packet),
 		cmocka_unit_test(clock_drift_100ppm),
 		cmocka_unit_test(two_speakers_4h_alignment),
 		cmocka_unit_test(all_silent),

@@ -617,6 +617,22 @@ static void silence_in_pieces(void **state)
 	close(info.dir_fd);
 }
 
+/* The session is as long as what was heard in it, whatever was cut out. */
+static void sound_after_the_end(void **state)
+{
+	json_t *json;
+
+	(void)state;
+	begin("s", "file:max-silence=1");
+	say(7, 70, 0, 0, true);
+	say(7, 70, 3000, 0, true);
+	assert_int_equal(end(2000), 0);
+	json = manifest("s");
+	assert_int_equal(number(json, "samples"), 3020 * 48);
+	assert_int_equal(number(json_array_get(list(json, "tracks"), 0), "samples"), 1040 * 48);
+	json_decref(json);
+}
+
 static void lists_are_bounded(void **state)
 {
 	json_t *json, *track;
@@ -723,6 +739,7 @@ static void refused(void **state)
 		{ "file:split=k", "split is a number of seconds" },
 		{ "file:split=63k", "split is a number of seconds" },
 		{ "file:split=1kB", "split is a number of seconds" },
+		{ "file:split=100kB", "split is a number of seconds" },
 		{ "file:split=1m", "split is a number of seconds" },
 		{ "file:split=9999999999G", "split is a number of seconds" },
 		{ "file:max-silence=0", "max-silence" },
@@ -1271,6 +1288,7 @@ int main(void)
 		TEST(parts_have_their_size),
 		TEST(pauses_are_shortened),
 		TEST(silence_in_pieces),
+		TEST(sound_after_the_end),
 		TEST(lists_are_bounded),
 		TEST(all_parts_are_renamed),
 		TEST(names_that_are_taken),

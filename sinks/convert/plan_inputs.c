@@ -155,6 +155,38 @@ static void name_job(struct job *job, const struct session_file *s, const char *
 	job->start_utc_ns = s->start_utc_ns;
 }
 
+/* The formats that lose nothing come first, but for the one that is wanted. */
+static unsigned preference(struct planner *p, const struct session_track *t)
+{
+	static const char *const order[] = { "wav", "flac", "pcm" };
+	size_t i = 0;
+
+	if (strcmp(t->format, p->args->format.writer->name) == 0)
+		return 0;
+	while (i < sizeof(order) / sizeof(order[0]) && strcmp(order[i], t->format) != 0)
+		i++;
+	return 1 + (unsigned)i;
+}
+
+/* Whether another track is the same sound and a better one to take. */
+static bool is_other_format(struct planner *p, const struct session_file *s,
+	const struct session_track *t)
+{
+	for (size_t i = 0; i < s->track_count; i++) {
+		const struct session_track *o = &s->tracks[i];
+		unsigned theirs = preference(p, o), ours = preference(p, t);
+
+		if (o == t || o->bad != NULL || strcmp(o->speaker, t->speaker) != 0)
+			continue;
+		/* As tracks, two recordings with two names are two. */
+		if (!p->args->mix && strcmp(o->stem, t->stem) != 0)
+			continue;
+		if (theirs < ours || (theirs == ours && o < t))
+			return true;
+	}
+	return false;
+}
+
 static void add_mix(struct planner *p, const char *path, const char *name, const char *sub,
 	const struct session_file *s)
 {
@@ -177,6 +209,8 @@ static void add_mix(struct planner *p, const char *path, const char *name, const
 			planner_refuse(p, job, "track %s: %s", s->tracks[i].stem, s->tracks[i].bad);
 			return;
 		}
+		if (is_other_format(p, s, &s->tracks[i]))
+			continue;
 		job->tracks[job->track_count++] = s->tracks[i].track;
 		for (size_t k = 0; k < s->tracks[i].track.part_count; k++)
 			count_file(job, s->tracks[i].track.parts[k].path);
@@ -219,6 +253,12 @@ static void add_track(struct planner *p, const char *path, const char *name, con
 		job->reason = "its input is gone, the output is there";
 		return;
 	}
+	if (folder != NULL && p->args->out == NULL && t->track.part_count == 1 &&
+		strcmp(base_of(t->track.parts[0].path), job->name) == 0) {
+		job->state = JOB_SKIPPED;
+		job->reason = "it is that already";
+		return;
+	}
 	count_file(job, join(p, path, SESSION_FILE));
 	job->cost = 0; /* of the sound alone */
 	for (size_t i = 0; i < t->track.part_count; i++) {
@@ -253,9 +293,11 @@ static void add_session(struct planner *p, const char *path, const char *above)
 		add_mix(p, path, name, above, &s);
 		return;
 	}
-	for (size_t i = 0; i < s.track_count; i++)
-		add_track(p, path, name, output_folder(p, path, join(p, above, name)), &s,
-			&s.tracks[i]);
+	for (size_t i = 0; i < s.track_count; i++) {
+		if (s.tracks[i].bad != NULL || !is_other_format(p, &s, &s.tracks[i]))
+			add_track(p, path, name, output_folder(p, path, join(p, above, name)), &s,
+				&s.tracks[i]);
+	}
 	if (s.track_count == 0)
 		p->note(p->user, path, "the session has no tracks");
 }

@@ -167,7 +167,8 @@ static void part_close(struct reel *r)
 	const struct job_part *part = part_at(r, r->part);
 
 	/* One less is what rounding to another rate can cost. */
-	if (part->samples != JOB_TO_END && r->part_got + (r->info.rate != TD_RATE) < scale(r, part->samples)) {
+	if (part->samples != JOB_TO_END &&
+		r->part_got + (r->info.rate != TD_RATE) < scale(r, part->samples)) {
 		witness_warn(r->conf.witness, "%s ends early: silence in its place", part->path);
 		spoil(r, SOURCE_DAMAGED);
 	}

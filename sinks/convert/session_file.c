@@ -107,19 +107,38 @@ static const char *stem_of(struct arena *arena, const char *file, bool parts)
 	return stem;
 }
 
+/* The same sound may have been recorded in several formats: by the same streams, in the same order.
+ */
+static const char *speaker_of(struct arena *arena, const json_t *v, const char *stem)
+{
+	const json_t *ssrcs = json_object_get(v, "ssrcs");
+	size_t count = json_array_size(ssrcs);
+	char *text = arena_copy(arena, "");
+
+	if (count == 0 || count > 1000)
+		return stem;
+	for (size_t i = 0; i < count; i++)
+		text = arena_format(arena, "%s %" JSON_INTEGER_FORMAT, text,
+			json_integer_value(json_array_get(ssrcs, i)));
+	return text;
+}
+
 static void track_read(struct session_track *ret, struct arena *arena, const char *folder,
 	const json_t *v)
 {
 	const char *file = json_string_value(json_object_get(v, "file"));
 	const char *user = json_string_value(json_object_get(v, "user_id"));
+	const char *format = json_string_value(json_object_get(v, "format"));
 	const json_t *parts = json_object_get(v, "parts");
 
-	ret->stem = "track";
+	ret->stem = ret->speaker = "track";
+	ret->format = format != NULL ? arena_copy(arena, format) : "";
 	if (file == NULL || !is_plain_name(file)) {
 		ret->bad = "it has no file name";
 		return;
 	}
 	ret->stem = stem_of(arena, file, json_array_size(parts) > 0);
+	ret->speaker = speaker_of(arena, v, ret->stem);
 	ret->title = user != NULL && user[0] != '\0' ? arena_copy(arena, user) : ret->stem;
 	if (json_array_size(parts) > 0) {
 		ret->bad = parts_read(&ret->track, arena, folder, parts);

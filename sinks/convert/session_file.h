@@ -20,6 +20,8 @@ struct session_track {
 	const char *stem;       /* for names of outputs */
 	const char *title;      /* the speaker */
 	const char *bad;        /* what is wrong with it; NULL: nothing */
+	const char *format;     /* of its files */
+	const char *speaker;    /* the same for all recordings of one sound */
 };
 
 struct session_file {

@@ -485,6 +485,35 @@ session_mix() {
 		[ "$(wc -c <conv/s-mix.pcm)" -eq $((4 * $(samples "$(ls rec/s/*.wav | head -n 1)"))) ]
 }
 check "--mix: as long as its session" session_mix
+# The same call four times: pauses left out, parts, several formats. All mixes are the same.
+cat >pauses.json <<'END'
+{"seed":5,"seconds":20,"guilds":[{"speakers":[
+ {"clip":"alto.opus","start_ms":300,"spurt_ms":2500,"pause_ms":4100},
+ {"clip":"wide.opus","start_ms":5000,"spurt_ms":1500,"pause_ms":7000},
+ {"clip":"tenor-fec.opus","start_ms":12000}]}]}
+END
+record() {
+	receiver --replay call.pcap --keys keys.json --out four -q --session-name "$1" --sink "$2" >/dev/null 2>&1
+}
+offline --scenario pauses.json && record plain file:format=wav && record cuts file:format=pcm,max-silence=1 &&
+	record cutparts file:format=flac,max-silence=1,split=7 && record formats file:format=opus+wav,split=5
+check "four recordings of a call" grep -q cuts four/cuts/session.json four/cutparts/session.json
+same_mixes() {
+	ended 0 convert --mix -f pcm -o mixes four && cmp mixes/plain-mix.pcm mixes/cuts-mix.pcm &&
+		cmp mixes/plain-mix.pcm mixes/cutparts-mix.pcm && cmp mixes/plain-mix.pcm mixes/formats-mix.pcm
+}
+check "--mix: what was left out is put back, every speaker is in it once" same_mixes
+same_tracks() {
+	ended 0 convert -f pcm -o tracks four && [ "$(ls tracks/*/*.pcm | wc -l)" -eq 12 ] || return 1
+	for f in tracks/plain/*.pcm; do
+		cmp "$f" "tracks/formats/${f##*/}" && cmp "four/cuts/${f##*/}" "tracks/cutparts/${f##*/}" || return 1
+	done
+}
+check "parts are joined, one format is taken, cuts stay out" same_tracks
+already() {
+	ended 0 convert -f wav four/plain && says '0 converted, 3 skipped' 'it is that already'
+}
+check "a session in the format it has" already
 loud_session() {
 	rm -rf loud
 	mkdir loud
@@ -544,6 +573,25 @@ outside() {
 	ended 3 convert -f mp3 evil && says 'evil/session.json: line'
 }
 check "a manifest does not reach out of its folder" outside
+
+# ---- plugins ----
+
+mkdir folder
+cp "$build/plugins/au.so" folder/au.so
+plugin() {
+	ended 0 convert "$@" -o plug wav/noise.wav && [ "$(head -c 4 plug/noise.au)" = .snd ] && n=$(samples plug/noise.au) &&
+		[ "$n" -eq 144000 ]
+}
+check "a format of a plugin" plugin --plugin folder/au.so -f au
+TAPEDECK_PLUGIN_PATH=$PWD/folder
+export TAPEDECK_PLUGIN_PATH
+check "or of a plugin folder" plugin --force -f au
+unset TAPEDECK_PLUGIN_PATH
+unchecked() {
+	cp wav/noise.wav del/u.wav
+	ended 0 convert --delete --plugin folder/au.so -f au del/u.wav && [ -e del/u.wav ] && says 'kept: '
+}
+check "--delete: what nobody can check stays" unchecked
 
 # ---- what it says ----
 

@@ -79,7 +79,7 @@ struct speaker {
 	struct track track;
 	/* findings */
 	uint64_t sounding, explained; /* samples that are not zero: all; in stretches */
-	unsigned stretches, whole, exact, missing, touched, beyond;
+	unsigned stretches, whole, exact, missing, beyond;
 	unsigned heard, strange;
 };
 
@@ -663,6 +663,13 @@ static int all_run(struct check *c, json_t *speakers, const char *csv_path)
 	return fclose(csv) != 0 ? 3 : worst;
 }
 
+static int tracks_differ(const struct check *c, json_t *speakers)
+{
+	printf("FAIL %zu tracks of %zu speakers\n",
+		json_array_size(json_object_get(c->session, "tracks")), json_array_size(speakers));
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct check c = { 0 };
@@ -688,13 +695,10 @@ int main(int argc, char **argv)
 	if (c.media == NULL || c.samples <= 0 || json_array_size(speakers) == 0 ||
 		json_array_size(speakers) > BEEP_SPEAKERS)
 		fprintf(stderr, "align_check: this is not a call of align_call\n");
-	else if (json_array_size(json_object_get(c.session, "tracks")) != json_array_size(speakers))
-		printf("FAIL %zu tracks of %zu speakers\n",
-			json_array_size(json_object_get(c.session, "tracks")),
-			json_array_size(speakers)),
-			r = 1;
-	else
+	else if (json_array_size(json_object_get(c.session, "tracks")) == json_array_size(speakers))
 		r = all_run(&c, speakers, argv[optind + 2]);
+	else
+		r = tracks_differ(&c, speakers);
 	json_decref(c.truth);
 	json_decref(c.session);
 	return r;

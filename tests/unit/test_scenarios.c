@@ -303,7 +303,8 @@ static void scene_run_in_order(struct scene *sc, double end_ms)
 
 static void scene_run(struct scene *sc, double end_ms)
 {
-	qsort(sc->cues, sc->n_cues, sizeof(*sc->cues), by_time);
+	if (sc->n_cues > 0)
+		qsort(sc->cues, sc->n_cues, sizeof(*sc->cues), by_time);
 	scene_run_in_order(sc, end_ms);
 	assert_int_equal(sc->samples, llround(end_ms * 48));
 }

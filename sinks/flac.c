@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "sinks/text.h"
 #include "sinks/utc.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -260,12 +261,12 @@ static FLAC__StreamEncoderWriteStatus on_write(const FLAC__StreamEncoder *encode
 /* Texts of Vorbis comments: their length, little-endian, and they. */
 static size_t put_text(uint8_t *p, const char *name, const char *value)
 {
-	size_t name_len = strlen(name), len = name_len + strlen(value);
+	size_t name_len = strlen(name);
+	size_t len = name_len + text_clean((char *)p + 4 + name_len, FLAC_TAG_MAX, value);
 
 	for (int i = 0; i < 4; i++)
 		p[i] = (uint8_t)(len >> 8 * i);
 	memcpy(p + 4, name, name_len);
-	memcpy(p + 4 + name_len, value, len - name_len);
 	return 4 + len;
 }
 
@@ -296,8 +297,7 @@ static int flac_header(struct flac *f, const struct td_writer_conf *conf)
 	memset(count, 0, 4);
 	len += 4;
 	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
-		if (tags[i].value == NULL || tags[i].value[0] == '\0' ||
-			strlen(tags[i].value) > FLAC_TAG_MAX)
+		if (tags[i].value == NULL || tags[i].value[0] == '\0')
 			continue;
 		len += put_text(head + len, tags[i].name, tags[i].value);
 		count[0]++;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/bytes.h"
+#include "sinks/text.h"
 #include "sinks/utc.h"
 
 /* Both packets are little endian; struct wr is not. */
@@ -22,67 +23,19 @@ static void put_le32(struct wr *w, uint32_t v)
 void opus_head_make(uint8_t ret[static OPUS_HEAD_LEN], uint32_t channels, uint32_t pre_skip,
 	uint32_t rate)
 {
-	struct wr w;
+	const uint8_t head[OPUS_HEAD_LEN] = { 'O', 'p', 'u', 's', 'H', 'e', 'a', 'd',
+		1, /* version */
+		(uint8_t)channels, (uint8_t)pre_skip, (uint8_t)(pre_skip >> 8), (uint8_t)rate,
+		(uint8_t)(rate >> 8), (uint8_t)(rate >> 16), (uint8_t)(rate >> 24), 0, 0, /* gain */
+		0 /* mapping family */ };
 
-	wr_init(&w, ret, OPUS_HEAD_LEN);
-	wr_bytes(&w, "OpusHead", 8);
-	wr_u8(&w, 1);
-	wr_u8(&w, (uint8_t)channels);
-	put_le16(&w, pre_skip);
-	put_le32(&w, rate);
-	put_le16(&w, 0); /* gain */
-	wr_u8(&w, 0);    /* mapping family */
-}
-
-/* How many bytes at s are one character of UTF-8 as Unicode 15 table 3-7 has it; 0: none is. */
-static size_t utf8_char(const char *s)
-{
-	const uint8_t *p = (const uint8_t *)s;
-	uint8_t low = 0x80, high = 0xbf;
-	size_t len = p[0] < 0x80 ? 1
-		: p[0] < 0xc2    ? 0
-		: p[0] < 0xe0    ? 2
-		: p[0] < 0xf0    ? 3
-		: p[0] < 0xf5    ? 4
-				 : 0;
-
-	if (p[0] == 0xe0)
-		low = 0xa0; /* could be shorter */
-	else if (p[0] == 0xed)
-		high = 0x9f; /* surrogates */
-	else if (p[0] == 0xf0)
-		low = 0x90; /* could be shorter */
-	else if (p[0] == 0xf4)
-		high = 0x8f; /* beyond U+10FFFF */
-	for (size_t i = 1; i < len; i++) {
-		if (p[i] < low || p[i] > high)
-			return 0;
-		low = 0x80;
-		high = 0xbf;
-	}
-	return len;
-}
-
-/* Writes text as UTF-8, U+FFFD for every byte that is not part of it, and at most max bytes. */
-static void put_text(struct wr *w, const char *text, size_t max)
-{
-	size_t end = w->len + max;
-
-	while (*text != '\0') {
-		size_t len = utf8_char(text);
-		const char *from = len > 0 ? text : "\xef\xbf\xbd";
-		size_t n = len > 0 ? len : 3;
-
-		if (w->len + n > end)
-			break;
-		wr_bytes(w, from, n);
-		text += len > 0 ? len : 1;
-	}
+	memcpy(ret, head, sizeof(head));
 }
 
 /* One comment; NULL or empty: none. Returns how many it wrote. */
 static uint32_t put_comment(struct wr *w, const char *key, const char *value)
 {
+	char text[OPUS_TEXT_MAX];
 	size_t at = w->len;
 	struct wr length;
 
@@ -91,7 +44,7 @@ static uint32_t put_comment(struct wr *w, const char *key, const char *value)
 	put_le32(w, 0);
 	wr_bytes(w, key, strlen(key));
 	wr_u8(w, '=');
-	put_text(w, value, OPUS_TEXT_MAX);
+	wr_bytes(w, text, text_clean(text, sizeof(text), value));
 	wr_init(&length, w->buf + at, 4);
 	put_le32(&length, (uint32_t)(w->len - at - 4));
 	return 1;

@@ -608,7 +608,7 @@ static void texts_become_utf8(void **state)
 		{ "\xe2\x82z", BAD BAD "z" },
 		{ "\xc2\xa0", "\xc2\xa0" },
 		{ "\xdf\xbf", "\xdf\xbf" },
-		{ "\xe2\x82\xac\n\t", "\xe2\x82\xac\n\t" },
+		{ "\xe2\x82\xac\n\t\x7f", "\xe2\x82\xac   " },
 	};
 	static char text[70000];
 	struct read_file f;

@@ -28,19 +28,25 @@ struct note {
 struct notes {
 	struct run *run;
 	struct note *list;
-	size_t count;
+	size_t count, room;
 };
 
 static void on_note(void *user, const char *input, const char *text)
 {
 	struct notes *notes = user;
 	struct arena *arena = &notes->run->plan.arena;
-	struct note *list = arena_zeroed(arena, (notes->count + 1) * sizeof(*list));
 
-	if (notes->count > 0)
-		memcpy(list, notes->list, notes->count * sizeof(*list));
-	list[notes->count++] = (struct note){ arena_copy(arena, input), arena_copy(arena, text) };
-	notes->list = list;
+	if (notes->count == notes->room) {
+		struct note *list;
+
+		notes->room = 2 * notes->room + 16;
+		list = arena_zeroed(arena, notes->room * sizeof(*list));
+		if (notes->count > 0)
+			memcpy(list, notes->list, notes->count * sizeof(*list));
+		notes->list = list;
+	}
+	notes->list[notes->count++] =
+		(struct note){ arena_copy(arena, input), arena_copy(arena, text) };
 }
 
 static void on_removed(void *user, const char *path, const char *problem)

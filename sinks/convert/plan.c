@@ -54,7 +54,7 @@ void planner_refuse(struct planner *p, struct job *job, const char *fmt, ...)
 
 void plan_make(struct plan *ret, const struct args *args, plan_note_fn *note, void *user)
 {
-	struct planner p = { ret, args, note, user };
+	struct planner p = { ret, args, note, user, false };
 
 	*ret = (struct plan){ 0 };
 	for (size_t i = 0; i < args->input_count; i++) {

@@ -10,6 +10,7 @@ struct planner {
 	const struct args *args;
 	plan_note_fn *note;
 	void *user;
+	bool beside; /* outputs go to where their inputs are */
 };
 
 /* A new job, all zero but for these; NULL parts of it mean as in struct job. */

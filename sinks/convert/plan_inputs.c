@@ -324,7 +324,7 @@ static bool is_wanted(struct planner *p, const char *path, const char *name)
 	if (p->args->mix || weight_of(name) == 0)
 		return false;
 	/* Outputs of earlier runs are among the inputs. */
-	if (p->args->out == NULL && strcasecmp(ending_of(name), p->args->format.writer->name) == 0)
+	if (p->beside && strcasecmp(ending_of(name), p->args->format.writer->name) == 0)
 		return false;
 	/* Raw samples nobody describes are only taken when they are named. */
 	if (source_is_raw_name(name) && !p->args->have_raw)
@@ -332,13 +332,25 @@ static bool is_wanted(struct planner *p, const char *path, const char *name)
 	return true;
 }
 
+/* Whether this is DIR of -o. */
+static bool is_out(struct planner *p, const char *path)
+{
+	struct stat a, b;
+
+	return p->args->out != NULL && stat(path, &a) == 0 && stat(p->args->out, &b) == 0 &&
+		a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 static void add_folder(struct planner *p, const char *path, const char *sub, unsigned depth)
 {
 	size_t before = p->plan->count;
 	struct dirent **entries;
-	int n = scandir(path, &entries, visible, alphasort);
+	int n;
 
-	if (n < 0) {
+	/* What it holds are outputs. */
+	if (depth > 0 && is_out(p, path))
+		return;
+	if ((n = scandir(path, &entries, visible, alphasort)) < 0) {
 		planner_refuse(p, planner_job(p, path, NULL, NULL), "%s", strerror(errno));
 		return;
 	}
@@ -372,6 +384,7 @@ void planner_input(struct planner *p, const char *path)
 {
 	struct stat st;
 
+	p->beside = p->args->out == NULL || is_out(p, path);
 	if (strcmp(path, "-") == 0) {
 		add_stdin(p);
 	} else if (stat(path, &st) < 0) {

@@ -167,7 +167,7 @@ static json_t *text_json(const char *text)
 /* Steals line. */
 static void put_json(json_t *line)
 {
-	char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+	char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
 
 	if (text != NULL)
 		puts(text);

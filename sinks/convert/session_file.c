@@ -12,6 +12,8 @@
 #include "sinks/convert/input.h"
 #include "sinks/convert/raw_form.h"
 
+enum { SESSION_SSRCS_MAX = 10000, SESSION_SSRC_TEXT = 11 }; /* " 4294967295" */
+
 /* A name inside the folder and nothing else. */
 static bool is_plain_name(const char *name)
 {
@@ -112,14 +114,15 @@ static const char *stem_of(struct arena *arena, const char *file, bool parts)
 static const char *speaker_of(struct arena *arena, const json_t *v, const char *stem)
 {
 	const json_t *ssrcs = json_object_get(v, "ssrcs");
-	size_t count = json_array_size(ssrcs);
-	char *text = arena_copy(arena, "");
+	size_t count = json_array_size(ssrcs), used = 0;
+	char *text;
 
-	if (count == 0 || count > 1000)
+	if (count == 0 || count > SESSION_SSRCS_MAX)
 		return stem;
+	text = arena_zeroed(arena, count * SESSION_SSRC_TEXT + 1);
 	for (size_t i = 0; i < count; i++)
-		text = arena_format(arena, "%s %" JSON_INTEGER_FORMAT, text,
-			json_integer_value(json_array_get(ssrcs, i)));
+		used += (size_t)sprintf(text + used, " %" PRIu32,
+			(uint32_t)json_integer_value(json_array_get(ssrcs, i)));
 	return text;
 }
 

@@ -172,6 +172,21 @@ static void names(void **state)
 		"!nofile> !d/broken.wav> !/dev/null> ");
 }
 
+/* The output folder among the inputs: what it holds are outputs of earlier runs. */
+static void out_folder_inside(void **state)
+{
+	(void)state;
+	mkdir("d", 0700);
+	mkdir("d/out", 0700);
+	put_text("d/a.wav", "1");
+	put_text("d/out/a.mp3", "2");
+	put_text("d/out/b.flac", "3");
+	set_time("d/out/a.mp3", 1, 0);
+	assert_string_equal(planned("convert -o d/out d"), "d/a.wav>d/out/a.mp3 ");
+	assert_string_equal(planned("convert -o d/out d/out"), "d/out/b.flac>d/out/b.mp3 ");
+	assert_string_equal(planned("convert d"), "d/a.wav>d/a.mp3 d/out/b.flac>d/out/b.mp3 ");
+}
+
 static void clashes(void **state)
 {
 	(void)state;
@@ -388,6 +403,7 @@ int main(void)
 		cmocka_unit_test(command_lines),
 		cmocka_unit_test(command_line_values),
 		cmocka_unit_test_setup_teardown(names, scratch_enter, scratch_leave),
+		cmocka_unit_test_setup_teardown(out_folder_inside, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(clashes, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(ages, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(sessions, scratch_enter, scratch_leave),

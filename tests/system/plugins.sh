@@ -263,7 +263,7 @@ cat >two.json <<'END'
 END
 server server.log --scenario two.json --truth live.json || cat server.log
 "$build/receiver" --join join.json --events --out live --workers 2 --duration 15 --plugin ./c.so \
-	--sink file --sink probe:slow=30,guild=10 --sink 'pipe:cmd=sleep 1'$$',keep=2,wait=1' >events.log 2>receiver.log &
+	--sink file --sink probe:slow=15,guild=10 --sink 'pipe:cmd=sleep 1'$$',keep=2,wait=1' >events.log 2>receiver.log &
 pid=$!
 pids="$pids $pid"
 sleep 5

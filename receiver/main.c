@@ -82,16 +82,16 @@ static void on_progress(uv_timer_t *timer)
 {
 	struct receiver *r = timer->data;
 	uint64_t totals[COUNTER_COUNT], samples, seconds, due;
-	unsigned speakers;
+	unsigned files;
 	char text[160];
 
-	recorder_totals(r->recorder, totals, &samples, &speakers);
+	recorder_totals(r->recorder, totals, &samples, &files);
 	seconds = samples / TD_RATE;
 	due = totals[COUNTER_RECEIVED] + totals[COUNTER_LOST];
 	snprintf(text, sizeof(text),
 		"%" PRIu64 " packets  audio %02" PRIu64 ":%02" PRIu64 ":%02" PRIu64
-		"  %u speakers  loss %.2f %%",
-		totals[COUNTER_RECEIVED], seconds / 3600, seconds / 60 % 60, seconds % 60, speakers,
+		"  %u files  loss %.2f %%",
+		totals[COUNTER_RECEIVED], seconds / 3600, seconds / 60 % 60, seconds % 60, files,
 		due > 0 ? 100.0 * (double)totals[COUNTER_LOST] / (double)due : 0.0);
 	console_progress(r->console, text);
 }

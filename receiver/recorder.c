@@ -430,13 +430,13 @@ bool recorder_failed(const struct recorder *r)
 }
 
 void recorder_totals(struct recorder *r, uint64_t totals[static COUNTER_COUNT],
-	uint64_t *ret_samples, unsigned *ret_tracks)
+	uint64_t *ret_samples, unsigned *ret_files)
 {
 	pthread_mutex_lock(&r->lock);
 	memcpy(totals, r->totals, sizeof(r->totals));
 	pthread_mutex_unlock(&r->lock);
 	*ret_samples = atomic_load(&r->samples);
-	*ret_tracks = atomic_load(&r->files) / (unsigned)r->conf.options->sink_count;
+	*ret_files = atomic_load(&r->files);
 }
 
 void recorder_print_tracks(struct recorder *r)

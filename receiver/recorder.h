@@ -68,7 +68,7 @@ void recorder_awake(struct recorder *r);
 bool recorder_failed(const struct recorder *r);
 /* Everything counted so far, of all connections: packets, samples of sound, tracks begun. */
 void recorder_totals(struct recorder *r, uint64_t totals[static COUNTER_COUNT],
-	uint64_t *ret_samples, unsigned *ret_tracks);
+	uint64_t *ret_samples, unsigned *ret_files);
 /* The table of all tracks closed so far, on the console. */
 void recorder_print_tracks(struct recorder *r);
 

@@ -212,9 +212,9 @@ void replay_session_opened(struct replay *p, int r)
 void replay_session_closed(struct replay *p)
 {
 	uint64_t totals[COUNTER_COUNT], samples;
-	unsigned tracks;
+	unsigned files;
 
-	recorder_totals(p->recorder, totals, &samples, &tracks);
+	recorder_totals(p->recorder, totals, &samples, &files);
 	if (p->stopped) {
 		/* nothing to say */
 	} else if (!p->voice) {

@@ -357,6 +357,28 @@ static void bad_sources(void **state)
 	}
 }
 
+static void no_files(void **state)
+{
+	struct source_conf conf = { .path = "pipe", .witness = &witness };
+	struct source *s = NULL;
+	struct fault fault;
+
+	(void)state;
+	assert_int_equal(mkfifo("pipe", 0600), 0);
+	assert_int_equal(mkdir("folder", 0700), 0);
+	assert_int_equal(source_open(&s, &conf, &fault), TD_ERR_UNSUPPORTED);
+	conf.path = "folder";
+	assert_int_equal(source_open(&s, &conf, &fault), TD_ERR_UNSUPPORTED);
+	conf.path = "/dev/zero";
+	assert_int_equal(source_open(&s, &conf, &fault), TD_ERR_UNSUPPORTED);
+	put_text("x.wav", "");
+	assert_int_equal(symlink("x.wav", "link"), 0);
+	conf.path = "link";
+	conf.input_flags = INPUT_NOFOLLOW;
+	assert_int_equal(source_open(&s, &conf, &fault), TD_ERR_IO);
+	assert_string_equal(fault.text, "a symbolic link");
+}
+
 static void json_longer_than_large(void **state)
 {
 	struct source_conf conf = { .path = "a.pcm", .witness = &witness };
@@ -467,6 +489,41 @@ static void reels(void **state)
 	}
 }
 
+/* A hole is cut where a part ends, and where something is put back into it. */
+static void holes_in_parts(void **state)
+{
+	static const struct raw_form form = { 48000, 1, RAW_S16LE };
+	struct job_part parts[] = { { "0", 0, 100000 }, { "1", 160000, JOB_TO_END } };
+	struct job_cut cuts[] = { { 50000, 100000 } };
+	const struct job_track track = { parts, cuts, 2, 1 };
+	struct reel_conf conf = { .track = &track, .raw = &form, .witness = &witness };
+	const int16_t abc[] = { 'a', 'b', 'c' };
+	struct fault fault;
+	struct reel *r;
+
+	(void)state;
+	put_text("0", "");
+	assert_int_equal(truncate("0", 2 * 100000), 0);
+	put_file("1", abc, sizeof(abc));
+	for (int restored = 0; restored < 2; restored++) {
+		uint64_t n, all = 0;
+		bool silent = true;
+		int16_t pcm[16];
+
+		conf.restored = restored != 0;
+		heard[0] = '\0';
+		assert_int_equal(reel_open(&r, &conf, &fault), TD_OK);
+		do {
+			assert_int_equal(reel_read(r, pcm, 16, &n, &silent, &fault), TD_OK);
+			all += n;
+		} while (n > 0);
+		/* 100000 samples in a place for 60000 */
+		assert_int_equal(all, restored != 0 ? 160003 : 60003);
+		assert_non_null(strstr(heard, "longer than its place"));
+		reel_free(r);
+	}
+}
+
 static void holes(void **state)
 {
 	static const struct raw_form form = { 8000, 1, RAW_S16LE };
@@ -510,6 +567,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(json_longer_than_large, scratch_enter,
 			scratch_leave),
 		cmocka_unit_test_setup_teardown(reels, scratch_enter, scratch_leave),
+		cmocka_unit_test_setup_teardown(no_files, scratch_enter, scratch_leave),
+		cmocka_unit_test_setup_teardown(holes_in_parts, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(holes, scratch_enter, scratch_leave),
 	};
 

@@ -51,8 +51,9 @@ int verify_output(const struct verify *v, int fd, bool *ret_checked, struct faul
 
 	*ret_checked = false;
 	if (strcmp(v->format, "pcm") == 0) {
-		*ret_checked = true;
-		return verify_pcm(v, fd, fault);
+		r = verify_pcm(v, fd, fault);
+		*ret_checked = r == TD_OK;
+		return r;
 	}
 	while (i < sizeof(known) / sizeof(known[0]) && strcmp(known[i].format, v->format) != 0)
 		i++;

@@ -57,6 +57,6 @@ static inline void hear_warning(void *user, const char *text)
 	snprintf(heard + strlen(heard), sizeof(heard) - strlen(heard), "%s\n", text);
 }
 
-static const struct witness witness = { .warn = hear_warning };
+__attribute__((unused)) static const struct witness witness = { .warn = hear_warning };
 
 #endif

@@ -11,13 +11,21 @@ enum {
 	LATELY = 12, /* packets, 240 ms: an Opus decoder that hears them sounds as if never gone */
 };
 
+/* The latest that came back of one kind. */
+struct delivered_end {
+	bool any;
+	bool again; /* the worker is new: it may repeat messages */
+	uint16_t seq;
+	uint64_t arrival_ns; /* the highest */
+};
+
 struct delivered_stream {
 	uint64_t conn, user_id;
 	uint32_t ssrc;
-	uint16_t frame_seq, opus_seq; /* the latest */
-	bool framed, passed;          /* there was one */
-	bool again;                   /* the worker is new: it may repeat packets */
-	uint64_t count[COUNTER_COUNT];
+	struct delivered_end frame, opus;
+	uint64_t count[COUNTER_COUNT]; /* since the last counters */
+	uint64_t lost[COUNTER_COUNT];  /* since the last packet: its gap is not closed yet */
+	uint64_t waiting; /* received by the worker's counters, and nothing else by then */
 };
 
 static uint64_t key_of(uint64_t conn, uint32_t ssrc)
@@ -50,12 +58,41 @@ static struct delivered_stream *get(struct delivered *d, uint64_t conn, uint32_t
 	return s;
 }
 
-/* seq is the latest delivered or one shortly before it. */
-static bool is_behind(uint16_t seq, uint16_t latest)
+/* How far seq is ahead of the latest. */
+static int ahead_of(const struct delivered_end *e, uint16_t seq)
 {
-	int16_t ahead = (int16_t)(seq - latest);
+	return (int16_t)(uint16_t)(seq - e->seq);
+}
 
-	return ahead <= 0 && ahead > -SAME_NUMBERING;
+/* It is the latest delivered or one shortly before it, and had arrived by then. */
+static bool is_behind(const struct delivered_end *e, uint16_t seq, uint64_t arrival_ns)
+{
+	int ahead = ahead_of(e, seq);
+
+	return e->any && ahead <= 0 && ahead > -SAME_NUMBERING && arrival_ns <= e->arrival_ns;
+}
+
+/* False: it came before, from another worker. */
+static bool move_on(struct delivered_end *e, uint16_t seq, uint64_t arrival_ns)
+{
+	if (e->again && is_behind(e, seq, arrival_ns))
+		return false;
+	e->any = true;
+	e->again = false;
+	e->seq = seq;
+	if (arrival_ns > e->arrival_ns)
+		e->arrival_ns = arrival_ns;
+	return true;
+}
+
+static void count_packet(struct delivered_stream *s, bool silence)
+{
+	for (size_t i = 0; i < COUNTER_COUNT; i++)
+		s->count[i] += s->lost[i];
+	memset(s->lost, 0, sizeof(s->lost));
+	s->count[COUNTER_RECEIVED]++;
+	s->count[COUNTER_DECODED]++;
+	s->count[COUNTER_SILENCE] += silence;
 }
 
 bool delivered_frame(struct delivered *d, uint64_t conn, const struct ipc_frame *f)
@@ -64,15 +101,14 @@ bool delivered_frame(struct delivered *d, uint64_t conn, const struct ipc_frame 
 
 	if (s == NULL)
 		return true;
-	s->framed = true;
-	s->frame_seq = f->seq;
+	if (!move_on(&s->frame, f->seq, f->arrival_ns))
+		return false;
+	/* If nothing comes behind a gap, the next worker fills and counts all of it. */
 	if (f->kind == IPC_FRAME_FEC || f->kind == IPC_FRAME_CONCEALED) {
-		s->count[COUNTER_LOST]++;
-		s->count[f->kind == IPC_FRAME_FEC ? COUNTER_FEC : COUNTER_CONCEALED]++;
+		s->lost[COUNTER_LOST]++;
+		s->lost[f->kind == IPC_FRAME_FEC ? COUNTER_FEC : COUNTER_CONCEALED]++;
 	} else {
-		s->count[COUNTER_RECEIVED]++;
-		s->count[COUNTER_DECODED]++;
-		s->count[COUNTER_SILENCE] += f->kind == IPC_FRAME_SILENCE;
+		count_packet(s, f->kind == IPC_FRAME_SILENCE);
 	}
 	return true;
 }
@@ -84,25 +120,35 @@ bool delivered_opus(struct delivered *d, uint64_t conn, const struct ipc_opus *o
 	if (s == NULL)
 		return true;
 	/* The frame of a packet comes after it, and may not have come any more. */
-	if (s->again && s->passed && is_behind(o->seq, s->opus_seq))
+	if (!move_on(&s->opus, o->seq, o->arrival_ns))
 		return false;
-	s->again = false;
-	s->passed = true;
-	s->opus_seq = o->seq;
-	if (!d->decodes) {
-		s->count[COUNTER_RECEIVED]++;
-		s->count[COUNTER_DECODED]++;
-		s->count[COUNTER_SILENCE] += o->silence;
-	}
+	if (!d->decodes)
+		count_packet(s, o->silence != 0);
 	return true;
 }
 
-void delivered_counted(struct delivered *d, uint64_t conn, uint32_t ssrc)
+/* How many packets these counters say what became of. */
+static uint64_t ends_in(const uint64_t delta[static COUNTER_COUNT])
 {
-	struct delivered_stream *s = map_get(&d->streams, key_of(conn, ssrc));
+	static const enum td_counter ends[] = { COUNTER_DECODED, COUNTER_PADDING, COUNTER_DUPLICATE,
+		COUNTER_LATE, COUNTER_UNDECODABLE, COUNTER_RESTARTED, COUNTER_HELD_DROPPED,
+		COUNTER_DAVE_NO_KEY, COUNTER_DAVE_AUTH, COUNTER_DAVE_REPLAY, COUNTER_DAVE_REFUSED };
+	uint64_t n = 0;
 
-	if (s != NULL)
-		memset(s->count, 0, sizeof(s->count));
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		n += delta[ends[i]];
+	return n;
+}
+
+void delivered_counted(struct delivered *d, uint64_t conn, const struct ipc_counters *c)
+{
+	struct delivered_stream *s = get(d, conn, c->ssrc, c->user_id);
+
+	if (s == NULL)
+		return;
+	memset(s->count, 0, sizeof(s->count));
+	memset(s->lost, 0, sizeof(s->lost));
+	s->waiting += c->delta[COUNTER_RECEIVED] - ends_in(c->delta);
 }
 
 void delivered_forget(struct delivered *d, uint64_t conn)
@@ -128,27 +174,37 @@ void delivered_worker_lost(struct delivered *d,
 {
 	for (size_t i = 0; i < d->streams.cap; i++) {
 		struct delivered_stream *s = d->streams.table[i].value;
+		uint64_t decoded;
 
 		if (s == NULL)
 			continue;
-		s->again = true;
-		if (s->count[COUNTER_RECEIVED] + s->count[COUNTER_LOST] == 0)
-			continue;
-		each(user, s->conn, s->ssrc, s->user_id, s->count);
+		s->frame.again = s->opus.again = true;
+		decoded = s->count[COUNTER_DECODED];
+		s->count[COUNTER_RECEIVED] -= s->waiting;
+		if (decoded > 0 || s->waiting > 0)
+			each(user, s->conn, s->ssrc, s->user_id, s->count);
 		memset(s->count, 0, sizeof(s->count));
+		memset(s->lost, 0, sizeof(s->lost));
+		s->waiting = 0;
 	}
 }
 
 enum delivered_state delivered_look(const struct delivered *d, uint64_t conn, uint32_t ssrc,
-	uint16_t seq)
+	uint16_t seq, uint64_t at_ns)
 {
 	const struct delivered_stream *s = map_get(&d->streams, key_of(conn, ssrc));
-	uint16_t latest;
+	const struct delivered_end *e;
 
-	if (s == NULL || (d->decodes ? !s->framed : !s->passed))
+	if (s == NULL)
 		return DELIVERED_NOT;
-	latest = d->decodes ? s->frame_seq : s->opus_seq;
-	if (!is_behind(seq, latest))
+	e = d->decodes ? &s->frame : &s->opus;
+	if (!e->any)
 		return DELIVERED_NOT;
-	return (uint16_t)(latest - seq) < LATELY ? DELIVERED_LATELY : DELIVERED_LONG_AGO;
+	if (is_behind(e, seq, at_ns))
+		return -ahead_of(e, seq) < LATELY ? DELIVERED_LATELY : DELIVERED_LONG_AGO;
+	/* The sender has jumped to other numbers since, or before many were lost. */
+	if (at_ns < e->arrival_ns &&
+		(ahead_of(e, seq) <= -SAME_NUMBERING || ahead_of(e, seq) >= SAME_NUMBERING))
+		return DELIVERED_LONG_AGO;
+	return DELIVERED_NOT;
 }

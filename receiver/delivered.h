@@ -11,8 +11,8 @@
 
 /*
  * How far the streams of a lane have come back from its worker: so that a replacement is given what
- * is missing and nothing twice, and what came back but was not counted yet when the worker died is
- * counted all the same. One thread at a time. All zero is empty.
+ * is missing and nothing twice, and everything is counted once, whichever worker it came from. One
+ * thread at a time. All zero is empty.
  */
 enum { DELIVERED_MAX = 16384 }; /* streams; those beyond are not followed */
 
@@ -27,22 +27,25 @@ void delivered_free(struct delivered *d);
  * second time. */
 bool delivered_frame(struct delivered *d, uint64_t conn, const struct ipc_frame *f);
 bool delivered_opus(struct delivered *d, uint64_t conn, const struct ipc_opus *o);
-/* Everything of this stream that came back so far is counted. */
-void delivered_counted(struct delivered *d, uint64_t conn, uint32_t ssrc);
+/* Counters of a stream came back: everything of it that came before them is counted. */
+void delivered_counted(struct delivered *d, uint64_t conn, const struct ipc_counters *c);
 void delivered_forget(struct delivered *d, uint64_t conn);
 
-/* The worker is gone: calls each with what came back of a stream and was not counted. */
+/* The worker is gone: calls each with what has to be counted in its place, so that every packet is
+ * counted once when a replacement counts those that did not come back. To be added modulo 2^64:
+ * what was counted as received and still waited is taken back. */
 void delivered_worker_lost(struct delivered *d,
 	void (*each)(void *user, uint64_t conn, uint32_t ssrc, uint64_t user_id,
 		const uint64_t delta[static COUNTER_COUNT]),
 	void *user);
-/* What a new worker has to do with a packet that came lately. */
+
+/* What a new worker has to do with a packet that arrived at at_ns. */
 enum delivered_state {
 	DELIVERED_NOT,    /* its sound has not come back */
 	DELIVERED_LATELY, /* it has; what comes next in the stream sounds right only behind it */
 	DELIVERED_LONG_AGO,
 };
 enum delivered_state delivered_look(const struct delivered *d, uint64_t conn, uint32_t ssrc,
-	uint16_t seq);
+	uint16_t seq, uint64_t at_ns);
 
 #endif

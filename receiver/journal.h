@@ -7,38 +7,44 @@
 #include <stdint.h>
 
 /*
- * What went down a lane lately, in order: datagrams, and bookmarks (controls). A worker that dies
- * takes with it what was in its pipes and waited in its reorder windows; its replacement gets that
- * again from here. Bounded by bytes and age: the oldest entries fall out. One thread.
+ * What went down a lane lately, in order: datagrams, and whatever else changed what a worker knows.
+ * A worker that dies takes with it what was in its pipes and waited in its windows; its replacement
+ * gets that again from here. Bounded: the oldest entries fall out. One thread.
  */
-struct journal {
-	uint8_t *buf; /* a ring; entries do not wrap, each begins at a multiple of 8 */
-	size_t cap;
-	uint64_t head, tail; /* bytes ever dropped and ever added: buf[head % cap .. tail % cap) */
-	size_t max_bytes;
-	uint64_t max_age_ns;
-};
-
 struct journal_entry {
 	uint64_t conn;
-	uint64_t at_ns;  /* arrival of a datagram; of a bookmark: what it was added with */
-	uint64_t serial; /* of a bookmark; 0: a datagram */
-	uint32_t len;    /* bytes of data */
-	uint32_t size;   /* of the whole entry in the ring */
-	uint8_t data[];
+	uint64_t at_ns; /* as given */
+	uint64_t no;    /* 1, 2, 3, ...: never used again */
+	uint32_t size;  /* of the whole entry in the ring */
+	uint16_t len;   /* bytes of data */
+	uint16_t type;  /* as given */
+	uint8_t data[]; /* begins at a multiple of 8 */
 };
 
-void journal_init(struct journal *j, size_t max_bytes, uint64_t max_age_ns);
-void journal_free(struct journal *j);
+struct journal {
+	uint8_t *buf; /* a ring; entries do not wrap, each begins at a multiple of 8 */
+	size_t cap, max_bytes;
+	uint64_t head, tail; /* bytes dropped and added so far: buf[head % cap .. tail % cap) */
+	uint64_t last_no;
+	/* An entry is about to leave, whatever for. */
+	void (*dropped)(void *user, const struct journal_entry *e);
+	void *user;
+};
 
-/* Adds an entry; serial 0: a datagram. Without memory the entry is not kept: only a replacement
- * worker would miss it. */
-void journal_add(struct journal *j, uint64_t conn, uint64_t at_ns, uint64_t serial,
-	const uint8_t *data, size_t len);
-/* Forgets the datagrams of a connection: nothing of them may come again. */
-void journal_forget(struct journal *j, uint64_t conn);
-/* Every entry, oldest first; borrowed for the call. */
-void journal_each(const struct journal *j, void (*each)(void *user, const struct journal_entry *e),
-	void *user);
+void journal_init(struct journal *j, size_t max_bytes,
+	void (*dropped)(void *user, const struct journal_entry *e), void *user);
+void journal_free(struct journal *j); /* drops everything */
+
+/* Adds an entry of a connection (not 0), dropping the oldest where there is no room for it.
+ * TD_ERR_LIMIT: larger than the whole journal; TD_ERR_NOMEM: not even a small ring can be had. */
+int journal_add(struct journal *j, uint64_t conn, uint64_t at_ns, uint16_t type, const void *data,
+	size_t len);
+
+/* The entry behind `after`, or the oldest (NULL); NULL: no more. Valid until something is added. */
+struct journal_entry *journal_next(const struct journal *j, const struct journal_entry *after);
+
+void journal_drop(struct journal *j, struct journal_entry *e); /* any entry */
+/* The oldest entries, as long as their number is at most `no` and their time before before_ns. */
+void journal_trim(struct journal *j, uint64_t no, uint64_t before_ns);
 
 #endif

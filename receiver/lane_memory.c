@@ -19,11 +19,6 @@ int lane_conn_new(struct lane_conn **ret, uint64_t conn)
 		return TD_ERR_NOMEM;
 	c->conn = conn;
 	c->passthrough_ns = UINT64_MAX;
-	if ((c->key = sodium_malloc(sizeof(*c->key))) == NULL) {
-		free(c);
-		return TD_ERR_NOMEM;
-	}
-	sodium_memzero(c->key, sizeof(*c->key));
 	*ret = c;
 	return TD_OK;
 }
@@ -48,10 +43,28 @@ void lane_conn_free(struct lane_conn *c)
 	free(c);
 }
 
+struct ipc_key *lane_key_new(enum transport_mode mode, uint32_t own_ssrc,
+	const uint8_t key[static TRANSPORT_KEY_LEN])
+{
+	struct ipc_key *k = sodium_malloc(sizeof(*k));
+
+	if (k == NULL)
+		return NULL;
+	k->mode = mode;
+	k->own_ssrc = own_ssrc;
+	memcpy(k->key, key, TRANSPORT_KEY_LEN);
+	return k;
+}
+
+void lane_conn_set_key(struct lane_conn *c, struct ipc_key *key)
+{
+	sodium_free(c->key);
+	c->key = key;
+}
+
 void lane_conn_forget(struct lane_conn *c)
 {
-	c->has_key = false;
-	sodium_memzero(c->key, sizeof(*c->key));
+	lane_conn_set_key(c, NULL);
 	epochs_free(&c->epochs);
 	c->passthrough_ns = UINT64_MAX;
 	c->speaker_count = 0;
@@ -90,20 +103,28 @@ void lane_conn_drop_speaker(struct lane_conn *c, uint64_t user_id)
 	c->speaker_count = kept;
 }
 
-const struct lane_epoch *lane_conn_add_epoch(struct lane_conn *c, uint64_t at_ns, uint64_t epoch,
-	const struct dave_sender *senders, size_t count)
+struct lane_epoch *lane_epoch_new(uint64_t at_ns, uint64_t epoch, const struct dave_sender *senders,
+	size_t count)
 {
-	struct lane_epoch *e, **at;
-	size_t i;
+	struct lane_epoch *e = sodium_malloc(sizeof(*e) + count * sizeof(e->senders[0]));
 
-	if ((e = sodium_malloc(sizeof(*e) + count * sizeof(e->senders[0]))) == NULL)
+	if (e == NULL)
 		return NULL;
+	e->next = NULL;
 	e->body = (struct ipc_dave_epoch){ .at_ns = at_ns, .epoch = epoch };
 	e->count = count;
-	for (i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		e->senders[i].user_id = senders[i].user_id;
 		memcpy(e->senders[i].secret, senders[i].secret, DAVE_SECRET_LEN);
 	}
+	return e;
+}
+
+void lane_conn_add_epoch(struct lane_conn *c, struct lane_epoch *e)
+{
+	uint64_t at_ns = e->body.at_ns;
+	struct lane_epoch **at;
+
 	e->next = c->epochs;
 	c->epochs = e;
 	/* What expired before this one came has expired for a replacement worker, too. */
@@ -112,7 +133,12 @@ const struct lane_epoch *lane_conn_add_epoch(struct lane_conn *c, uint64_t at_ns
 		;
 	if (*at != NULL)
 		epochs_free(&(*at)->next);
-	return e;
+}
+
+int lane_epoch_tell(const struct lane_epoch *e, uint64_t conn, struct ipc_queue *queue)
+{
+	return ipc_queue_put(queue, IPC_DAVE_EPOCH, conn, &e->body, sizeof(e->body), e->senders,
+		e->count * sizeof(e->senders[0]));
 }
 
 /* Oldest first: each one makes those before it expire. */
@@ -124,8 +150,7 @@ static int tell_epochs(const struct lane_epoch *e, uint64_t conn, struct ipc_que
 		return TD_OK;
 	if ((r = tell_epochs(e->next, conn, queue)) != TD_OK)
 		return r;
-	return ipc_queue_put(queue, IPC_DAVE_EPOCH, conn, &e->body, sizeof(e->body), e->senders,
-		e->count * sizeof(e->senders[0]));
+	return lane_epoch_tell(e, conn, queue);
 }
 
 int lane_conn_tell(const struct lane_conn *c, const struct ipc_conn_open *open,
@@ -137,7 +162,7 @@ int lane_conn_tell(const struct lane_conn *c, const struct ipc_conn_open *open,
 
 	if ((r = ipc_queue_put(queue, IPC_CONN_OPEN, c->conn, open, sizeof(*open), NULL, 0)) < 0)
 		return r;
-	if (c->has_key &&
+	if (c->key != NULL &&
 		(r = ipc_queue_put(queue, IPC_KEY, c->conn, c->key, sizeof(*c->key), NULL, 0)) < 0)
 		return r;
 	if ((r = tell_epochs(c->epochs, c->conn, queue)) < 0)

@@ -35,7 +35,7 @@ struct lane_thread {
 	uint64_t last_serial;
 	struct lane_control *pending, **pending_end;
 
-	atomic_uint_fast64_t heard, newest_ns;
+	atomic_uint_fast64_t heard, pongs, newest_ns;
 	atomic_bool waiting;
 
 	/* the thread's own */
@@ -287,7 +287,7 @@ static void on_counters(struct lane_thread *t, const struct ipc_msg *msg)
 
 	t->conf.ops.counted(t->conf.user, c->delta);
 	if (c->ssrc != 0)
-		delivered_counted(&t->delivered, msg->hdr.conn, c->ssrc);
+		delivered_counted(&t->delivered, msg->hdr.conn, c);
 	if (c->user_id != 0 && c->delta[COUNTER_DAVE_OPENED] == 0 &&
 		c->delta[COUNTER_DAVE_NO_KEY] + c->delta[COUNTER_DAVE_AUTH] > 0)
 		t->conf.ops.failing(t->conf.user, msg->hdr.conn, c->user_id);
@@ -346,6 +346,7 @@ static int dispatch(struct lane_thread *t, const struct ipc_msg *msg)
 			"unpacker: %.*s", (int)msg->data_len, (const char *)msg->data);
 		return TD_OK;
 	case IPC_PONG:
+		atomic_fetch_add(&t->pongs, 1);
 		return TD_OK;
 	}
 	return TD_ERR_MALFORMED;
@@ -456,9 +457,9 @@ static void count_delivered(void *user, uint64_t conn, uint32_t ssrc, uint64_t u
 }
 
 enum delivered_state lane_thread_delivered(const struct lane_thread *t, uint64_t conn,
-	uint32_t ssrc, uint16_t seq)
+	uint32_t ssrc, uint16_t seq, uint64_t at_ns)
 {
-	return delivered_look(&t->delivered, conn, ssrc, seq);
+	return delivered_look(&t->delivered, conn, ssrc, seq, at_ns);
 }
 
 static void *lane_thread_run(void *arg)
@@ -552,4 +553,9 @@ uint64_t lane_thread_heard(const struct lane_thread *t)
 bool lane_thread_waiting(const struct lane_thread *t)
 {
 	return atomic_load(&t->waiting);
+}
+
+uint64_t lane_thread_pongs(const struct lane_thread *t)
+{
+	return atomic_load(&t->pongs);
 }

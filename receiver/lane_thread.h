@@ -96,7 +96,7 @@ void lane_thread_pending(struct lane_thread *t,
 
 /* As delivered_look(). Only between worker_down and lane_thread_worker(): the thread waits then. */
 enum delivered_state lane_thread_delivered(const struct lane_thread *t, uint64_t conn,
-	uint32_t ssrc, uint16_t seq);
+	uint32_t ssrc, uint16_t seq, uint64_t at_ns);
 
 /* The latest time the worker was told, by a packet or otherwise: no frame that comes back can have
  * arrived later. */
@@ -106,5 +106,7 @@ void lane_thread_newest(struct lane_thread *t, uint64_t arrival_ns);
  * more right now (and not, say, for a disk). Any thread. */
 uint64_t lane_thread_heard(const struct lane_thread *t);
 bool lane_thread_waiting(const struct lane_thread *t);
+/* How many pings were answered: everything that came back before is with the sinks. Any thread. */
+uint64_t lane_thread_pongs(const struct lane_thread *t);
 
 #endif

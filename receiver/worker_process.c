@@ -13,7 +13,7 @@
 #include "common/err.h"
 #include "common/ipc.h"
 
-enum { PIPE_SIZE = 1024 * 1024 };
+enum { PIPE_SIZE = 1024 * 1024, EXEC_FAILED = 127 };
 
 int worker_process_path(char *ret, size_t len)
 {
@@ -66,7 +66,7 @@ static _Noreturn void become_worker(const char *path, int request_fd, int reply_
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(path, argv, envp);
-	_exit(127);
+	_exit(EXEC_FAILED);
 }
 
 int worker_process_start(struct worker_process *ret, const char *path)
@@ -128,6 +128,7 @@ bool worker_process_end(struct worker_process *w, char *text, size_t len)
 	if (WIFSIGNALED(status))
 		snprintf(text, len, "killed by signal %d", WTERMSIG(status));
 	else
-		snprintf(text, len, "exit status %d", WEXITSTATUS(status));
-	return WIFEXITED(status) && WEXITSTATUS(status) != 0;
+		snprintf(text, len, "exit status %d%s", WEXITSTATUS(status),
+			WEXITSTATUS(status) == EXEC_FAILED ? ", it cannot be executed" : "");
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }

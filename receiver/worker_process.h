@@ -25,8 +25,8 @@ int worker_process_path(char *ret, size_t len);
 int worker_process_start(struct worker_process *ret, const char *path);
 
 /* Kills the process if it still runs, waits for it, closes request_fd (reply_fd belongs to the lane
- * thread) and says in text how it ended ("killed by signal 9", "exit status 1"). True when it ended
- * by itself, and not well. */
+ * thread) and says in text how it ended ("killed by signal 9", "exit status 1"). True when SIGKILL
+ * ended it: nothing it did itself. */
 bool worker_process_end(struct worker_process *w, char *text, size_t len);
 
 #endif

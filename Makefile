@@ -146,6 +146,8 @@ $(BUILD)/tests/test_registry: $(call obj,tests/abi/layout_abi1.c)
 $(BUILD)/tests/test_mls_nomem $(BUILD)/tests/test_dave_nomem: ALL_LDFLAGS += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=sodium_malloc
 
+$(BUILD)/tests/test_journal: ALL_LDFLAGS += -Wl,--wrap=malloc
+
 # This one says where the outcome of a comparison is public.
 $(BUILD)/tests/ct_check: ALL_LDFLAGS += -Wl,--wrap=mls_equal
 

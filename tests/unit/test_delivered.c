@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "receiver/delivered.h"
+
+enum { CONN = 7, SSRC = 0xabcd, USER = 1001, MAX_STEPS = 8 };
+
+/* Arrival times are packet numbers here. */
+static bool frame(struct delivered *d, uint16_t seq, uint64_t at_ns, enum ipc_frame_kind kind)
+{
+	const struct ipc_frame f = { .user_id = USER,
+		.arrival_ns = at_ns,
+		.ssrc = SSRC,
+		.seq = seq,
+		.samples = 960,
+		.kind = (uint8_t)kind };
+
+	return delivered_frame(d, CONN, &f);
+}
+
+static bool opus(struct delivered *d, uint16_t seq, uint64_t at_ns)
+{
+	const struct ipc_opus o = { .user_id = USER,
+		.arrival_ns = at_ns,
+		.ssrc = SSRC,
+		.seq = seq,
+		.samples = 960 };
+
+	return delivered_opus(d, CONN, &o);
+}
+
+struct loss {
+	unsigned calls;
+	uint64_t sum[COUNTER_COUNT];
+};
+
+static void on_loss(void *user, uint64_t conn, uint32_t ssrc, uint64_t user_id,
+	const uint64_t delta[static COUNTER_COUNT])
+{
+	struct loss *l = user;
+
+	assert_int_equal(conn, CONN);
+	assert_int_equal(ssrc, SSRC);
+	assert_int_equal(user_id, USER);
+	l->calls++;
+	for (size_t i = 0; i < COUNTER_COUNT; i++)
+		l->sum[i] += delta[i];
+}
+
+static void look(void **state)
+{
+	static const struct {
+		const char *what;
+		struct {
+			uint16_t seq;
+			uint64_t at_ns;
+		} came[MAX_STEPS]; /* ends with at_ns 0 */
+		uint16_t seq;
+		uint64_t at_ns;
+		enum delivered_state is;
+	} cases[] = {
+		{ "nothing came", { { 0, 0 } }, 5, 5, DELIVERED_NOT },
+		{ "the latest", { { 100, 50 } }, 100, 50, DELIVERED_LATELY },
+		{ "the next", { { 100, 50 } }, 101, 51, DELIVERED_NOT },
+		{ "the twelfth", { { 100, 50 } }, 89, 39, DELIVERED_LATELY },
+		{ "the thirteenth", { { 100, 50 } }, 88, 38, DELIVERED_LONG_AGO },
+		{ "as far as numbers go", { { 1000, 950 } }, 489, 439, DELIVERED_LONG_AGO },
+		{ "over the wrap, before", { { 2, 50 } }, 65535, 47, DELIVERED_LATELY },
+		{ "over the wrap, long before", { { 2, 50 } }, 65500, 12, DELIVERED_LONG_AGO },
+		{ "over the wrap, behind", { { 65535, 50 } }, 0, 51, DELIVERED_NOT },
+		{ "overtaken, and came", { { 100, 52 }, { 101, 51 } }, 100, 52, DELIVERED_LATELY },
+		{ "too late: its place is gone", { { 100, 50 } }, 99, 55, DELIVERED_NOT },
+		{ "numbered anew: the old ones", { { 40000, 50 }, { 7, 51 } }, 40000, 50,
+			DELIVERED_LONG_AGO },
+		{ "numbered anew: the new ones", { { 40000, 50 }, { 7, 51 } }, 7, 51,
+			DELIVERED_LATELY },
+		{ "numbered anew: the next", { { 40000, 50 }, { 7, 51 } }, 8, 52, DELIVERED_NOT },
+		{ "to be numbered anew", { { 40000, 50 } }, 7, 51, DELIVERED_NOT },
+		{ "behind an outage: before it", { { 100, 50 }, { 2000, 3000 } }, 100, 50,
+			DELIVERED_LONG_AGO },
+		{ "behind an outage: the next", { { 100, 50 }, { 2000, 3000 } }, 2001, 3001,
+			DELIVERED_NOT },
+		{ "ahead, and arrived before: waits for a gap", { { 100, 50 } }, 102, 49,
+			DELIVERED_NOT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		struct delivered d = { .decodes = i % 2 == 0 };
+
+		for (size_t k = 0; cases[i / 2].came[k].at_ns != 0; k++) {
+			if (d.decodes)
+				assert_true(frame(&d, cases[i / 2].came[k].seq,
+					cases[i / 2].came[k].at_ns, IPC_FRAME_DECODED));
+			else
+				assert_true(opus(&d, cases[i / 2].came[k].seq,
+					cases[i / 2].came[k].at_ns));
+		}
+		if (delivered_look(&d, CONN, SSRC, cases[i / 2].seq, cases[i / 2].at_ns) !=
+			cases[i / 2].is)
+			fail_msg("%s", cases[i / 2].what);
+		/* Another connection's or stream's is another matter. */
+		assert_int_equal(delivered_look(&d, CONN + 1, SSRC, cases[i / 2].seq, 1),
+			DELIVERED_NOT);
+		assert_int_equal(delivered_look(&d, CONN, SSRC + 1, cases[i / 2].seq, 1),
+			DELIVERED_NOT);
+		delivered_free(&d);
+	}
+}
+
+/* The packet was passed on, and its sound was not there yet: it comes once more, its sound alone.
+ */
+static void opus_without_its_frame(void **state)
+{
+	struct delivered d = { .decodes = true };
+	struct loss l = { 0 };
+
+	(void)state;
+	assert_true(opus(&d, 10, 10));
+	assert_true(frame(&d, 10, 10, IPC_FRAME_DECODED));
+	assert_true(opus(&d, 11, 11));
+	delivered_worker_lost(&d, on_loss, &l);
+	assert_int_equal(l.sum[COUNTER_RECEIVED], 1);
+	assert_int_equal(delivered_look(&d, CONN, SSRC, 10, 10), DELIVERED_LATELY);
+	assert_int_equal(delivered_look(&d, CONN, SSRC, 11, 11), DELIVERED_NOT);
+	assert_false(opus(&d, 11, 11));
+	assert_true(frame(&d, 11, 11, IPC_FRAME_DECODED));
+	assert_true(opus(&d, 12, 12));
+	assert_true(frame(&d, 12, 12, IPC_FRAME_DECODED));
+	delivered_worker_lost(&d, on_loss, &l);
+	assert_int_equal(l.sum[COUNTER_RECEIVED], 3);
+	delivered_free(&d);
+}
+
+/* A gap was filled, and the packet behind it was not there yet: the next worker fills it again. */
+static void half_a_gap(void **state)
+{
+	struct delivered d = { .decodes = true };
+	struct loss l = { 0 };
+
+	(void)state;
+	assert_true(frame(&d, 10, 10, IPC_FRAME_DECODED));
+	assert_true(frame(&d, 11, 13, IPC_FRAME_CONCEALED));
+	assert_true(frame(&d, 12, 13, IPC_FRAME_FEC));
+	delivered_worker_lost(&d, on_loss, &l);
+	assert_int_equal(l.sum[COUNTER_LOST], 0);
+	assert_int_equal(l.sum[COUNTER_DECODED], 1);
+	assert_int_equal(delivered_look(&d, CONN, SSRC, 13, 13), DELIVERED_NOT);
+	assert_false(frame(&d, 11, 13, IPC_FRAME_CONCEALED));
+	assert_false(frame(&d, 12, 13, IPC_FRAME_FEC));
+	assert_true(frame(&d, 13, 13, IPC_FRAME_DECODED));
+	/* Without another loss of the worker the same numbers are new ones. */
+	assert_true(frame(&d, 13, 13, IPC_FRAME_DECODED));
+	delivered_free(&d);
+}
+
+/* What a worker counts, one packet at a time, as it may be cut off by its end. */
+struct worker {
+	struct ipc_counters c;
+};
+
+static void say(struct delivered *d, struct worker *w, uint64_t *total)
+{
+	delivered_counted(d, CONN, &w->c);
+	for (size_t i = 0; i < COUNTER_COUNT; i++)
+		total[i] += w->c.delta[i];
+	memset(w->c.delta, 0, sizeof(w->c.delta));
+}
+
+/*
+ * 200 packets, of which `waits` are in the worker's window at any time; it dies before packet
+ * `dies`, counters come every `every` packets. Those that did not come back come again.
+ */
+static void count_once(unsigned waits, unsigned dies, unsigned every)
+{
+	struct delivered d = { .decodes = true };
+	uint64_t total[COUNTER_COUNT] = { 0 };
+	struct worker w = { .c = { .user_id = USER, .ssrc = SSRC } };
+	struct loss l = { 0 };
+	unsigned i, played = 0, silences = 0;
+
+	for (i = 0; i < 200; i++) {
+		if (i == dies) {
+			delivered_worker_lost(&d, on_loss, &l);
+			memset(w.c.delta, 0, sizeof(w.c.delta));
+			w.c.delta[COUNTER_RECEIVED] = i - played; /* again */
+		}
+		w.c.delta[COUNTER_RECEIVED]++;
+		if (i >= waits) {
+			bool silent = played % 10 < 3;
+
+			assert_true(frame(&d, (uint16_t)(65500 + played), played + 1000,
+				silent ? IPC_FRAME_SILENCE : IPC_FRAME_DECODED));
+			w.c.delta[COUNTER_DECODED]++;
+			w.c.delta[COUNTER_SILENCE] += silent;
+			silences += silent;
+			played++;
+		}
+		if (i % every == 0)
+			say(&d, &w, total);
+	}
+	say(&d, &w, total);
+	for (i = 0; i < COUNTER_COUNT; i++)
+		total[i] += l.sum[i];
+	assert_int_equal(total[COUNTER_RECEIVED], 200);
+	assert_int_equal(total[COUNTER_DECODED], played);
+	assert_int_equal(total[COUNTER_SILENCE], silences);
+	delivered_free(&d);
+}
+
+static void counted_once(void **state)
+{
+	(void)state;
+	for (unsigned waits = 0; waits < 30; waits += 3) {
+		for (unsigned dies = waits + 1; dies < 199; dies++) {
+			for (unsigned every = 1; every < 60; every += 7)
+				count_once(waits, dies, every);
+		}
+	}
+}
+
+/* Exactly: received, not decoded yet, then the counters, then the worker's end. */
+static void what_waited_is_taken_back(void **state)
+{
+	struct delivered d = { .decodes = true };
+	struct ipc_counters c = { .user_id = USER, .ssrc = SSRC };
+	struct loss l = { 0 };
+
+	(void)state;
+	/* Ten received: two decoded, one padding, one late: six wait. */
+	frame(&d, 1, 1, IPC_FRAME_DECODED);
+	frame(&d, 2, 2, IPC_FRAME_DECODED);
+	c.delta[COUNTER_RECEIVED] = 10;
+	c.delta[COUNTER_DECODED] = 2;
+	c.delta[COUNTER_PADDING] = c.delta[COUNTER_LATE] = 1;
+	delivered_counted(&d, CONN, &c);
+	/* One of the six comes back. */
+	frame(&d, 4, 4, IPC_FRAME_SILENCE);
+	delivered_worker_lost(&d, on_loss, &l);
+	assert_int_equal(l.calls, 1);
+	assert_int_equal(l.sum[COUNTER_RECEIVED], (uint64_t)-5);
+	assert_int_equal(l.sum[COUNTER_DECODED], 1);
+	assert_int_equal(l.sum[COUNTER_SILENCE], 1);
+	/* Once. */
+	delivered_worker_lost(&d, on_loss, &l);
+	assert_int_equal(l.calls, 1);
+	delivered_free(&d);
+}
+
+static void forgotten(void **state)
+{
+	struct delivered d = { .decodes = true };
+	struct ipc_frame f = { .user_id = USER, .kind = IPC_FRAME_DECODED, .seq = 5 };
+	struct loss l = { 0 };
+
+	(void)state;
+	for (uint64_t conn = 1; conn <= 3; conn++) {
+		for (f.ssrc = 1; f.ssrc <= 100; f.ssrc++)
+			delivered_frame(&d, conn, &f);
+	}
+	delivered_forget(&d, 2);
+	for (uint64_t conn = 1; conn <= 3; conn++) {
+		for (uint32_t ssrc = 1; ssrc <= 100; ssrc++)
+			assert_int_equal(delivered_look(&d, conn, ssrc, 5, 0),
+				conn == 2 ? DELIVERED_NOT : DELIVERED_LATELY);
+	}
+	delivered_forget(&d, 1);
+	delivered_forget(&d, 3);
+	delivered_worker_lost(&d, on_loss, &l);
+	assert_int_equal(l.calls, 0);
+	delivered_free(&d);
+}
+
+/* More streams than are followed: what came is taken, whatever it is. */
+static void too_many(void **state)
+{
+	struct delivered d = { .decodes = true };
+	struct ipc_frame f = { .user_id = USER, .kind = IPC_FRAME_DECODED, .seq = 5 };
+
+	(void)state;
+	for (f.ssrc = 1; f.ssrc <= DELIVERED_MAX + 10; f.ssrc++)
+		assert_true(delivered_frame(&d, CONN, &f));
+	assert_int_equal(d.streams.len, DELIVERED_MAX);
+	assert_int_equal(delivered_look(&d, CONN, DELIVERED_MAX, 5, 0), DELIVERED_LATELY);
+	assert_int_equal(delivered_look(&d, CONN, DELIVERED_MAX + 1, 5, 0), DELIVERED_NOT);
+	delivered_free(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(look),
+		cmocka_unit_test(opus_without_its_frame),
+		cmocka_unit_test(half_a_gap),
+		cmocka_unit_test(counted_once),
+		cmocka_unit_test(what_waited_is_taken_back),
+		cmocka_unit_test(forgotten),
+		cmocka_unit_test(too_many),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -18,7 +18,7 @@ PACKAGES := gcc g++ libc6-dev make pkg-config procps libopus-dev libsodium-dev l
 	libmp3lame-dev libsoxr-dev libogg-dev libpcap-dev libseccomp-dev libcmocka-dev
 # Only .ci/run needs these: the second compiler, its sanitizer and fuzzer runtimes, the formatter,
 # valgrind, what checks manual pages.
-CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind mandoc groff
+CI_PACKAGES := clang libclang-rt-14-dev clang-format valgrind mandoc groff-base
 
 PKG_common := libsodium libcrypto opus
 PKG_unpacker := libseccomp

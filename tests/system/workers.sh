@@ -138,7 +138,7 @@ places() {
 		}
 		/error [0-9.]*\)/ { told++; loud += $NF + 0 > 0.3 }
 		END { print "# " spurts " spurts, " missing + 0 " not found; " exact " packets to the last bit, " wrong + 0 " not; of " told + 0 " of these " loud + 0 " differ by more than a third"
-			exit bad || lines < 2 || loud > told / 10 || wrong > exact / 2 || missing > spurts / 2 }
+			exit bad || lines < 2 || loud > told / 3 || wrong > exact / 2 || missing > spurts / 2 }
 	' tolerance="$1" places.log
 }
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,8 +45,12 @@ int worker_process_path(char *ret, size_t len)
 static _Noreturn void become_worker(const char *path, int request_fd, int reply_fd)
 {
 	char name[] = "unpacker", *argv[] = { name, NULL }, *envp[] = { NULL };
-	int null_fd = open("/dev/null", O_RDWR);
+	int null_fd = open("/dev/null", O_RDWR), persona = personality(0xffffffff);
 	sigset_t none;
+
+	/* What may be read may be executed, for old programs: it would be inherited. */
+	if (persona >= 0 && (persona & READ_IMPLIES_EXEC) != 0)
+		personality((unsigned)persona & ~(unsigned)READ_IMPLIES_EXEC);
 
 	/* Away from the low numbers first: one of them may be where another has to go. */
 	request_fd = fcntl(request_fd, F_DUPFD, 16);

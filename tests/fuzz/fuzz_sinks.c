@@ -255,6 +255,8 @@ static void remove_track(void *user, const struct sink_track_summary *track)
 static void fuzz_session(struct rd *r)
 {
 	static const struct outfile_sys sys = { fuzz_pwrite, fuzz_ftruncate, fuzz_fsync };
+	static const char *const beside[] = { "session.json", "labels.txt", "session.lof",
+		"session.rpp" };
 	const uint64_t delta[COUNTER_COUNT] = { 1 };
 	uint8_t setup = rd_u8(r);
 	struct sink_spec *spec = NULL;
@@ -307,8 +309,10 @@ static void fuzz_session(struct rd *r)
 	sink_session_close(s, now, NULL, remove_track, NULL);
 	sink_spec_free(spec);
 	outfile_test_sys(NULL);
-	session_path(path, sizeof(path), "session.json");
-	unlink(path);
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+		session_path(path, sizeof(path), beside[i]);
+		unlink(path);
+	}
 	session_path(path, sizeof(path), "");
 	CHECK(rmdir(path) == 0); /* nothing else was left behind */
 }

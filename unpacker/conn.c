@@ -22,12 +22,17 @@ struct source {
 	TAILQ_ENTRY(source) link;
 	uint64_t user_id; /* 0: not named */
 	uint32_t ssrc;
-	bool active;            /* which of the lists it is in */
+	struct source_list *list; /* of the connection's lists, the one it is in */
 	uint64_t gone_until_ns; /* the user left: until then late packets are still theirs; 0: here
 	                         */
 	struct stream *stream;  /* at most one of these two */
 	struct hold *hold;
 	uint64_t hold_due_ns;
+	/* As of the last time something happened to it: */
+	uint64_t due_ns; /* REORDER_NEVER: nothing waits, and it is not in the heap */
+	uint64_t order;  /* at the same time, the lower one is due first */
+	size_t at;       /* in the heap */
+	size_t waiting;  /* packets, in its stream */
 	uint64_t count[COUNTER_COUNT];
 };
 
@@ -59,10 +64,10 @@ int conn_send_counters(struct conn *c)
 
 	drop_unopened(c);
 	r = send_counters(c, 0, 0, c->count);
+	/* What waits for a name is counted under that name, not under none. */
 	TAILQ_FOREACH(src, &c->active, link)
 	{
-		/* What waits for a name is counted under that name, not under none. */
-		if (r == TD_OK && src->hold == NULL)
+		if (r == TD_OK)
 			r = source_send_counters(c, src);
 	}
 	c->counters_due_ns = REORDER_NEVER;
@@ -71,27 +76,70 @@ int conn_send_counters(struct conn *c)
 
 /* ---- deadlines ---- */
 
-static void due_at(struct conn *c, uint64_t due_ns)
-{
-	if (due_ns < c->due_ns)
-		c->due_ns = due_ns;
-}
-
 /* Something was counted at now_ns: the counters leave a second later, however time is told. */
 static void touch(struct conn *c)
 {
 	if (c->counters_due_ns == REORDER_NEVER)
 		c->counters_due_ns = c->now_ns + COUNTERS_NS;
-	due_at(c, c->counters_due_ns);
+}
+
+static bool is_before(const struct source *a, const struct source *b)
+{
+	return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : a->order < b->order;
+}
+
+static void heap_set(struct conn *c, size_t at, struct source *src)
+{
+	c->due[at] = src;
+	src->at = at;
+}
+
+/* Finds src its place, up or down from the free one. */
+static void heap_sift(struct conn *c, size_t at, struct source *src)
+{
+	size_t child;
+
+	for (; at > 0 && is_before(src, c->due[(at - 1) / 2]); at = (at - 1) / 2)
+		heap_set(c, at, c->due[(at - 1) / 2]);
+	for (; (child = 2 * at + 1) < c->due_len; at = child) {
+		if (child + 1 < c->due_len && is_before(c->due[child + 1], c->due[child]))
+			child++;
+		if (!is_before(c->due[child], src))
+			break;
+		heap_set(c, at, c->due[child]);
+	}
+	heap_set(c, at, src);
+}
+
+/* Something has happened to src: when it is due now, and what waits in it. */
+static void reschedule(struct conn *c, struct source *src)
+{
+	bool was_in = src->due_ns != REORDER_NEVER;
+	size_t waiting = src->stream != NULL ? src->stream->reorder.waiting : 0;
+
+	c->waiting += waiting - src->waiting;
+	src->waiting = waiting;
+	if (src->stream != NULL)
+		src->due_ns = stream_due(src->stream);
+	else
+		src->due_ns = src->hold != NULL ? src->hold_due_ns : REORDER_NEVER;
+	if (src->due_ns != REORDER_NEVER) {
+		heap_sift(c, was_in ? src->at : c->due_len++, src);
+	} else if (was_in) {
+		struct source *last = c->due[--c->due_len];
+
+		if (last != src)
+			heap_sift(c, src->at, last);
+	}
 }
 
 /* ---- sources ---- */
 
-static void list_as(struct conn *c, struct source *src, bool active)
+static void list_in(struct source *src, struct source_list *list)
 {
-	TAILQ_REMOVE(src->active ? &c->active : &c->named, src, link);
-	src->active = active;
-	TAILQ_INSERT_TAIL(active ? &c->active : &c->named, src, link);
+	TAILQ_REMOVE(src->list, src, link);
+	src->list = list;
+	TAILQ_INSERT_TAIL(list, src, link);
 }
 
 static int source_new(struct source **ret, struct conn *c, uint32_t ssrc, uint64_t user_id)
@@ -104,7 +152,9 @@ static int source_new(struct source **ret, struct conn *c, uint32_t ssrc, uint64
 	}
 	src->ssrc = ssrc;
 	src->user_id = user_id;
-	TAILQ_INSERT_TAIL(&c->named, src, link);
+	src->due_ns = REORDER_NEVER;
+	src->list = &c->named;
+	TAILQ_INSERT_TAIL(src->list, src, link);
 	*ret = src;
 	return TD_OK;
 }
@@ -112,10 +162,12 @@ static int source_new(struct source **ret, struct conn *c, uint32_t ssrc, uint64
 /* Gives back what the source holds, counting what is lost by it. */
 static void source_clear(struct conn *c, struct source *src)
 {
-	if (src->stream != NULL)
+	if (src->stream != NULL) {
 		c->streams--;
+		c->unnamed -= src->user_id == 0;
+	}
 	if (src->hold != NULL) {
-		c->held--;
+		c->holds--;
 		src->count[COUNTER_HELD_DROPPED] += src->hold->len;
 		hold_clear(src->hold);
 	}
@@ -123,14 +175,23 @@ static void source_clear(struct conn *c, struct source *src)
 	free(src->hold);
 	src->stream = NULL;
 	src->hold = NULL;
+	reschedule(c, src);
 }
 
 static void source_free(struct conn *c, struct source *src)
 {
 	source_clear(c, src);
-	TAILQ_REMOVE(src->active ? &c->active : &c->named, src, link);
+	TAILQ_REMOVE(src->list, src, link);
 	map_del(&c->sources, src->ssrc);
 	free(src);
+}
+
+/* Room for one more stream: of a user, or of nobody in particular. Where packets wait for no name,
+ * none is missed. */
+static bool has_room(const struct conn *c, uint64_t user_id)
+{
+	return c->streams < CONN_MAX_STREAMS &&
+		(user_id != 0 || c->hold_ns == 0 || c->unnamed < CONN_MAX_UNNAMED);
 }
 
 static int source_start(struct conn *c, struct source *src)
@@ -141,8 +202,23 @@ static int source_start(struct conn *c, struct source *src)
 		return r;
 	src->stream->user_id = src->user_id;
 	c->streams++;
-	list_as(c, src, true);
+	c->unnamed += src->user_id == 0;
+	src->order = ++c->order;
+	list_in(src, &c->active);
 	return TD_OK;
+}
+
+/* After a packet: too many wait, and many of them here. Whoever fills the memory with what it does
+ * not complete has waited long enough. */
+static int source_relieve(struct conn *c, struct source *src)
+{
+	int r = TD_OK;
+
+	if (c->waiting > CONN_MAX_WAITING && src->waiting > CONN_SHARE_WAITING) {
+		r = stream_relieve(src->stream);
+		reschedule(c, src);
+	}
+	return r;
 }
 
 /* The end of waiting for a name, with or without one: the packets become a stream, as if they came
@@ -153,20 +229,20 @@ static int source_release(struct conn *c, struct source *src)
 	struct packet *p;
 	int r;
 
-	if (c->streams >= CONN_MAX_STREAMS) {
+	if (!has_room(c, src->user_id)) {
 		source_clear(c, src);
 		return TD_OK;
 	}
 	if ((r = source_start(c, src)) != TD_OK)
 		return r;
 	src->hold = NULL;
-	c->held--;
+	c->holds--;
 	while (r == TD_OK && (p = hold_pop(hold)) != NULL) {
 		src->count[COUNTER_HELD]++;
 		r = stream_packet(src->stream, p);
 		free(p);
 	}
-	due_at(c, stream_due(src->stream));
+	reschedule(c, src);
 	touch(c);
 	hold_clear(hold);
 	free(hold);
@@ -187,22 +263,20 @@ static int source_finish(struct conn *c, struct source *src)
 		r = source_send_counters(c, src);
 	if (src->user_id == 0)
 		source_free(c, src);
-	else if (src->active)
-		list_as(c, src, false);
+	else if (src->list != &c->named)
+		list_in(src, &c->named);
 	return r;
-}
-
-static uint64_t source_due(const struct source *src)
-{
-	return src->stream != NULL ? stream_due(src->stream) : src->hold_due_ns;
 }
 
 static int source_advance(struct conn *c, struct source *src, uint64_t now_ns)
 {
 	int r;
 
-	if (src->stream != NULL)
-		return stream_advance(src->stream, now_ns);
+	if (src->stream != NULL) {
+		r = stream_advance(src->stream, now_ns);
+		reschedule(c, src);
+		return r;
+	}
 	r = source_release(c, src);
 	if (r == TD_OK && src->stream == NULL)
 		r = source_finish(c, src);
@@ -213,27 +287,23 @@ int conn_advance(struct conn *c, uint64_t now_ns)
 {
 	int r = TD_OK;
 
-	while (r == TD_OK && c->due_ns <= now_ns) {
-		struct source *src, *first = NULL;
+	while (r == TD_OK) {
+		struct source *first = c->due_len > 0 ? c->due[0] : NULL;
 		uint64_t due = c->counters_due_ns;
 
-		TAILQ_FOREACH(src, &c->active, link)
-		{
-			/* At the same time, sound leaves before what counts it. */
-			if (source_due(src) < due || (first == NULL && source_due(src) == due)) {
-				due = source_due(src);
-				first = src;
-			}
-		}
+		/* At the same time, sound leaves before what counts it. */
+		if (first != NULL && first->due_ns <= due)
+			due = first->due_ns;
+		else
+			first = NULL;
 		/* Before the keys go, what could wait for them has left. */
 		if (dave_stage_due(&c->dave) < due) {
 			due = dave_stage_due(&c->dave);
-			if (due <= now_ns) {
-				dave_stage_advance(&c->dave, due);
-				continue;
-			}
+			if (due > now_ns)
+				break;
+			dave_stage_advance(&c->dave, due);
+			continue;
 		}
-		c->due_ns = due;
 		if (due > now_ns || due == REORDER_NEVER)
 			break;
 		if (due > c->now_ns)
@@ -252,30 +322,41 @@ int conn_advance(struct conn *c, uint64_t now_ns)
 
 /* ---- packets ---- */
 
+/* Of those that wait for a name, the oldest of those with the fewest packets: somebody who speaks
+ * has more to lose than one of many SSRCs that were made up. There is one. */
+static struct source *cheapest_hold(struct conn *c)
+{
+	struct source *src, *least = TAILQ_FIRST(&c->held);
+
+	TAILQ_FOREACH(src, &c->held, link)
+	{
+		if (src->hold->len < least->hold->len)
+			least = src;
+	}
+	return least;
+}
+
 /* Keeps a packet of an SSRC that nobody was named for. */
 static int hold_packet(struct conn *c, struct source *src, const struct packet *p)
 {
-	struct source *oldest;
-	bool dropped;
+	struct source *victim;
+	size_t dropped;
 	int r;
 
 	if (src->hold == NULL) {
-		if (c->held >= CONN_MAX_HELD) {
-			TAILQ_FOREACH(oldest, &c->active, link)
-			{
-				if (oldest->hold != NULL)
-					break;
-			}
-			source_clear(c, oldest);
-			if ((r = source_finish(c, oldest)) != TD_OK)
+		if (c->holds >= CONN_MAX_HELD) {
+			victim = cheapest_hold(c);
+			source_clear(c, victim);
+			if ((r = source_finish(c, victim)) != TD_OK)
 				return r;
 		}
 		if ((src->hold = calloc(1, sizeof(*src->hold))) == NULL)
 			return TD_ERR_NOMEM;
-		c->held++;
+		c->holds++;
 		src->hold_due_ns = p->arrival_ns + c->hold_ns;
-		list_as(c, src, true);
-		due_at(c, src->hold_due_ns);
+		src->order = ++c->order;
+		list_in(src, &c->held);
+		reschedule(c, src);
 	}
 	if ((r = hold_push(src->hold, p, &dropped)) != TD_OK)
 		return r;
@@ -300,7 +381,7 @@ static int source_packet(struct conn *c, const struct rtp_header *h, const struc
 	wait = c->hold_ns > 0 && (src == NULL || src->user_id == 0);
 
 	if (src == NULL || src->stream == NULL) {
-		if ((!wait && c->streams >= CONN_MAX_STREAMS) ||
+		if ((!wait && !has_room(c, src != NULL ? src->user_id : 0)) ||
 			(src == NULL && c->sources.len >= CONN_MAX_SOURCES)) {
 			c->count[COUNTER_STREAM_LIMIT]++;
 			return TD_OK;
@@ -314,8 +395,8 @@ static int source_packet(struct conn *c, const struct rtp_header *h, const struc
 	}
 	src->count[COUNTER_RECEIVED] += !p->again;
 	r = stream_packet(src->stream, p);
-	due_at(c, stream_due(src->stream));
-	return r;
+	reschedule(c, src);
+	return r == TD_OK ? source_relieve(c, src) : r;
 }
 
 /* With the key in force, or for a moment with the one before it: the server's datagrams overtake
@@ -469,8 +550,9 @@ int conn_new(struct conn **ret, uint64_t id, const struct ipc_conn_open *open,
 	};
 	c->hold_ns = open->hold_ns < MAX_WAIT_NS ? open->hold_ns : MAX_WAIT_NS;
 	dave_stage_init(&c->dave, c->hold_ns);
-	c->due_ns = c->counters_due_ns = REORDER_NEVER;
+	c->counters_due_ns = REORDER_NEVER;
 	TAILQ_INIT(&c->active);
+	TAILQ_INIT(&c->held);
 	TAILQ_INIT(&c->named);
 	*ret = c;
 	return TD_OK;
@@ -478,10 +560,13 @@ int conn_new(struct conn **ret, uint64_t id, const struct ipc_conn_open *open,
 
 static void forget_sources(struct conn *c)
 {
-	while (!TAILQ_EMPTY(&c->active))
-		source_free(c, TAILQ_FIRST(&c->active));
-	while (!TAILQ_EMPTY(&c->named))
-		source_free(c, TAILQ_FIRST(&c->named));
+	struct source_list *lists[] = { &c->active, &c->held, &c->named };
+	size_t i;
+
+	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		while (!TAILQ_EMPTY(lists[i]))
+			source_free(c, TAILQ_FIRST(lists[i]));
+	}
 }
 
 void conn_free(struct conn *c)
@@ -536,10 +621,10 @@ static int source_retry(struct conn *c, struct source *src, bool new_epoch, uint
 {
 	int r;
 
-	if (src->stream == NULL || src->stream->sealed == 0)
+	if (src->stream->sealed == 0)
 		return TD_OK;
 	r = stream_retry(src->stream, new_epoch, at_ns, c->now_ns);
-	due_at(c, stream_due(src->stream));
+	reschedule(c, src);
 	touch(c);
 	return r;
 }
@@ -550,7 +635,6 @@ int conn_dave_epoch(struct conn *c, const struct ipc_dave_epoch *e, const uint8_
 	struct source *src;
 	int r = dave_stage_epoch(&c->dave, e, senders, count);
 
-	due_at(c, dave_stage_due(&c->dave));
 	TAILQ_FOREACH(src, &c->active, link)
 	{
 		if (r == TD_OK && count > 0)
@@ -586,6 +670,8 @@ int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id)
 		r = source_send_counters(c, src);
 	if (r != TD_OK)
 		return r;
+	if (src->stream != NULL && src->user_id == 0)
+		c->unnamed--;
 	src->user_id = user_id;
 	if (src->stream != NULL) {
 		src->stream->user_id = user_id;
@@ -612,7 +698,7 @@ static void forget_gone(struct conn *c)
 
 int conn_speaker_gone(struct conn *c, uint64_t user_id)
 {
-	struct source_list *lists[] = { &c->active, &c->named };
+	struct source_list *lists[] = { &c->active, &c->named }; /* those held are nobody's */
 	struct source *src, *next;
 	int i, r = TD_OK;
 
@@ -633,6 +719,8 @@ int conn_flush(struct conn *c)
 {
 	int r = TD_OK;
 
+	while (r == TD_OK && !TAILQ_EMPTY(&c->held))
+		r = source_finish(c, TAILQ_FIRST(&c->held));
 	while (r == TD_OK && !TAILQ_EMPTY(&c->active))
 		r = source_finish(c, TAILQ_FIRST(&c->active));
 	return r == TD_OK ? conn_send_counters(c) : r;

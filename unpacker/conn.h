@@ -21,8 +21,13 @@
  */
 enum {
 	CONN_MAX_STREAMS = 1024,
+	CONN_MAX_UNNAMED = 256,   /* of these without a speaker: whoever is named finds room */
 	CONN_MAX_HELD = 64,       /* SSRCs without a speaker that wait at once */
 	CONN_MAX_SOURCES = 16384, /* SSRCs known at all */
+	/* Packets that wait in all streams together. Beyond it one that has more than its share
+	 * waiting waits no longer. */
+	CONN_MAX_WAITING = 16384,
+	CONN_SHARE_WAITING = 64,
 };
 
 struct transport;
@@ -36,14 +41,19 @@ struct conn {
 	struct transport *transport;     /* NULL: no key */
 	struct transport *old_transport; /* the one before, for packets that were under way */
 	uint64_t old_until_ns;
-	struct early unopened;     /* RTP that no key opened: one that would may be on its way */
-	uint32_t own_ssrc;         /* 0: none */
-	struct map sources;        /* SSRC to struct source, every one of: */
-	struct source_list active; /* with a stream or waiting packets, in order of appearance */
-	struct source_list named;  /* with a user alone */
-	size_t streams, held;
+	struct early unopened; /* RTP that no key opened: one that would may be on its way */
+	uint32_t own_ssrc;     /* 0: none */
+	struct map sources;    /* SSRC to struct source, every one of: */
+	/* with a stream; with packets that wait for a name; with a user alone. Each in order of
+	 * appearance. */
+	struct source_list active, held, named;
+	size_t streams, unnamed, holds; /* unnamed: of the streams */
+	size_t waiting;                 /* packets, in all streams */
+	/* Of those with a stream or a hold, the one that is due first on top: a binary heap. */
+	struct source *due[CONN_MAX_STREAMS + CONN_MAX_HELD];
+	size_t due_len;
+	uint64_t order; /* the last one given out */
 	uint64_t now_ns;
-	uint64_t due_ns;               /* nothing is due before this */
 	uint64_t counters_due_ns;      /* REORDER_NEVER: nothing was counted since the last time */
 	uint64_t count[COUNTER_COUNT]; /* of what belongs to no SSRC */
 	uint8_t plain[IPC_MAX_DGRAM];  /* the datagram at hand, opened */

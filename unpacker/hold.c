@@ -13,17 +13,18 @@ void hold_clear(struct hold *h)
 		free(p);
 }
 
-int hold_push(struct hold *h, const struct packet *p, bool *ret_dropped)
+int hold_push(struct hold *h, const struct packet *p, size_t *ret_dropped)
 {
-	bool full = h->len == HOLD_MAX;
 	struct packet *copy = packet_keep(p);
+	size_t before = h->len;
 
 	if (copy == NULL)
 		return TD_ERR_NOMEM;
-	if (full)
+	while (h->len == HOLD_MAX || h->bytes + p->len > HOLD_MAX_BYTES)
 		free(hold_pop(h));
+	*ret_dropped = before - h->len;
 	h->ring[(h->head + h->len++) % HOLD_MAX] = copy;
-	*ret_dropped = full;
+	h->bytes += copy->len;
 	return TD_OK;
 }
 
@@ -36,5 +37,6 @@ struct packet *hold_pop(struct hold *h)
 	p = h->ring[h->head];
 	h->head = (h->head + 1) % HOLD_MAX;
 	h->len--;
+	h->bytes -= p->len;
 	return p;
 }

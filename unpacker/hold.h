@@ -10,18 +10,22 @@
 
 /*
  * The packets of one SSRC that nobody has been named for, in the order they came: the newest
- * HOLD_MAX of them. Owns its packets; all zero is an empty hold.
+ * HOLD_MAX of them, and of these no more than fit. Owns its packets; all zero is an empty hold.
  */
-enum { HOLD_MAX = 1000 }; /* two seconds of the shortest packets, 2.5 ms, and some */
+enum {
+	HOLD_MAX = 1000,             /* two seconds of the shortest packets, 2.5 ms, and some */
+	HOLD_MAX_BYTES = 256 * 1024, /* two seconds of Opus at its best, 510 kbit/s, twice */
+};
 
 struct hold {
 	struct packet *ring[HOLD_MAX];
 	size_t head, len;
+	size_t bytes; /* of payload */
 };
 
 void hold_clear(struct hold *h);
-/* Keeps a copy. *ret_dropped: the oldest had to go for it. TD_ERR_NOMEM. */
-int hold_push(struct hold *h, const struct packet *p, bool *ret_dropped);
+/* Keeps a copy. *ret_dropped: so many of the oldest had to go for it. TD_ERR_NOMEM. */
+int hold_push(struct hold *h, const struct packet *p, size_t *ret_dropped);
 struct packet *hold_pop(struct hold *h); /* the oldest, the caller's to free(); NULL: empty */
 
 #endif

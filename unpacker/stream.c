@@ -711,6 +711,11 @@ int stream_advance(struct stream *s, uint64_t now_ns)
 	return r;
 }
 
+int stream_relieve(struct stream *s)
+{
+	return release(s, REORDER_NEVER);
+}
+
 int stream_finish(struct stream *s)
 {
 	int r;

@@ -104,6 +104,8 @@ int stream_retry(struct stream *s, bool new_epoch, uint64_t at_ns, uint64_t now_
 uint64_t stream_due(const struct stream *s);
 /* Lets everything leave that is due at now_ns or before. TD_ERR_NOMEM. */
 int stream_advance(struct stream *s, uint64_t now_ns);
+/* Lets everything leave that waits, as if it had waited long enough. TD_ERR_NOMEM. */
+int stream_relieve(struct stream *s);
 /* Lets everything leave. Nothing but stream_free() after this. TD_ERR_NOMEM. */
 int stream_finish(struct stream *s);
 

@@ -55,7 +55,7 @@ static void the_hold_drops_the_oldest(void **state)
 	struct hold h = { 0 };
 	struct packet p = { 0 }, *out;
 	uint8_t data = 0;
-	bool dropped;
+	size_t dropped;
 	int i;
 
 	(void)state;

@@ -29,8 +29,12 @@ enum {
 	SILENCE_PACKETS = 5,
 	SILENCE_SAMPLES = 960,
 };
-/* A wall clock that moved against the monotonic one by more was set, not merely slewed. */
-#define CLOCK_STEP_NS (50 * (int64_t)TD_MS_NS)
+/* A wall clock that moved against the monotonic one by more was set, not merely slewed: the kernel
+ * slews by 0.5 ms a second, and keepalives are answered more often than every 5 s. */
+#define CLOCK_STEP_NS (3 * (int64_t)TD_MS_NS)
+/* Two clocks read one after the other this far apart say nothing about each other. */
+#define CLOCK_READ_NS (TD_MS_NS / 10)
+enum { CLOCK_READS = 5 };
 
 struct udp {
 	struct udp_conf conf;
@@ -42,6 +46,7 @@ struct udp {
 	unsigned tries;
 
 	uint64_t last_arrival_ns;
+	uint64_t drained_ns;    /* nothing was left in the socket then: what is there came later */
 	int64_t wall_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC at the last batch */
 	uint32_t kernel_dropped;
 
@@ -77,9 +82,24 @@ struct batch_clock {
 	bool stepped; /* stamps of this batch may be from before the wall clock was set */
 };
 
+/* Both clocks, as of one moment if the scheduler lets us. */
+static struct batch_clock clock_read(void)
+{
+	struct batch_clock c = { 0 };
+	int i;
+
+	for (i = 0; i < CLOCK_READS; i++) {
+		c.mono_ns = td_mono_ns();
+		c.wall_ns = td_utc_ns();
+		if (td_mono_ns() - c.mono_ns <= CLOCK_READ_NS)
+			break;
+	}
+	return c;
+}
+
 static struct batch_clock batch_clock_read(struct udp *u)
 {
-	struct batch_clock c = { .mono_ns = td_mono_ns(), .wall_ns = td_utc_ns() };
+	struct batch_clock c = clock_read();
 	int64_t offset = (int64_t)(c.wall_ns - c.mono_ns), moved = offset - u->wall_offset_ns;
 
 	c.stepped = moved > CLOCK_STEP_NS || moved < -CLOCK_STEP_NS;
@@ -110,6 +130,8 @@ static uint64_t datagram_arrival(struct udp *u, struct msghdr *msg, const struct
 			u->kernel_dropped = dropped;
 		}
 	}
+	if (arrival_ns < u->drained_ns)
+		arrival_ns = u->drained_ns;
 	if (arrival_ns < u->last_arrival_ns)
 		arrival_ns = u->last_arrival_ns;
 	u->last_arrival_ns = arrival_ns;
@@ -141,6 +163,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	(void)events;
 	for (turn = 0; turn < BATCHES_A_TURN; turn++) {
 		struct batch_clock clock;
+		uint64_t begun_ns = td_mono_ns();
 
 		batch_reset();
 		n = recvmmsg(u->fd, batch.msgs, BATCH, MSG_DONTWAIT, NULL);
@@ -159,8 +182,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 			if (u->closing > 0)
 				return; /* a callback has freed us */
 		}
-		if (n < BATCH)
+		if (n < BATCH) {
+			u->drained_ns = begun_ns;
 			return;
+		}
 	}
 }
 
@@ -240,6 +265,7 @@ static int socket_open(const struct udp_conf *conf)
 int udp_new(struct udp **ret, const struct udp_conf *conf)
 {
 	struct udp *u = calloc(1, sizeof(*u));
+	struct batch_clock now = clock_read();
 
 	if (u == NULL)
 		return TD_ERR_NOMEM;
@@ -249,7 +275,7 @@ int udp_new(struct udp **ret, const struct udp_conf *conf)
 		free(u);
 		return TD_ERR_SYS;
 	}
-	u->wall_offset_ns = (int64_t)(td_utc_ns() - td_mono_ns());
+	u->wall_offset_ns = (int64_t)(now.wall_ns - now.mono_ns);
 	uv_poll_init(conf->loop, &u->poll, u->fd);
 	uv_timer_init(conf->loop, &u->discovery);
 	uv_timer_init(conf->loop, &u->keepalive);

@@ -3,6 +3,7 @@
 
 #include <FLAC/stream_encoder.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,17 +124,37 @@ static uint8_t crc8(const uint8_t *data, size_t len)
 	return (uint8_t)crc;
 }
 
-static uint16_t crc16(const uint8_t *data, size_t len)
+/* CRC-16 of x^16 + x^15 + x^2 + 1, four bytes a step: [n][b] is that of b and n zero bytes. */
+static uint16_t crc16_table[4][256];
+static pthread_once_t crc16_once = PTHREAD_ONCE_INIT;
+
+static void crc16_fill(void)
 {
-	/* of x^16 + x^15 + x^2 + 1, four bits at a time */
-	static const uint16_t table[16] = { 0x0000, 0x8005, 0x800f, 0x000a, 0x801b, 0x001e, 0x0014,
-		0x8011, 0x8033, 0x0036, 0x003c, 0x8039, 0x0028, 0x802d, 0x8027, 0x0022 };
+	for (unsigned b = 0; b < 256; b++) {
+		unsigned crc = b << 8;
+
+		for (int bit = 0; bit < 8; bit++)
+			crc = (crc << 1 ^ (crc & 0x8000 ? 0x8005 : 0)) & 0xffff;
+		crc16_table[0][b] = (uint16_t)crc;
+	}
+	for (unsigned n = 1; n < 4; n++) {
+		for (unsigned b = 0; b < 256; b++) {
+			uint16_t crc = crc16_table[n - 1][b];
+
+			crc16_table[n][b] = (uint16_t)(crc << 8 ^ crc16_table[0][crc >> 8]);
+		}
+	}
+}
+
+static uint16_t crc16(const uint8_t *p, size_t len)
+{
 	uint16_t crc = 0;
 
-	for (size_t i = 0; i < len; i++) {
-		crc = (uint16_t)(crc << 4 ^ table[crc >> 12 ^ data[i] >> 4]);
-		crc = (uint16_t)(crc << 4 ^ table[crc >> 12 ^ (data[i] & 15)]);
-	}
+	for (; len >= 4; p += 4, len -= 4)
+		crc = crc16_table[3][p[0] ^ crc >> 8] ^ crc16_table[2][p[1] ^ (crc & 0xff)] ^
+			crc16_table[1][p[2]] ^ crc16_table[0][p[3]];
+	for (; len > 0; p++, len--)
+		crc = (uint16_t)(crc << 8 ^ crc16_table[0][p[0] ^ crc >> 8]);
 	return crc;
 }
 
@@ -199,23 +220,15 @@ static uint64_t flac_stored(const struct flac *f)
 	return f->sure;
 }
 
-/* Takes a frame as libFLAC made it, under the next number. */
-static int flac_put(struct flac *f, const uint8_t *frame, size_t len, uint32_t samples)
+/* Copies a frame under another number than its own; returns its new length. */
+static size_t flac_renumber(uint8_t *p, const uint8_t *frame, size_t len, const uint8_t *number,
+	size_t number_bytes)
 {
-	size_t from = 4 + number_len(frame[4]), to = 4, extra;
-	uint8_t *p;
+	size_t from = 4 + number_len(frame[4]), to = 4 + number_bytes, extra;
 	uint16_t crc;
 
-	if (f->error == TD_OK && (f->frames > FLAC_FRAME_NUMBER_MAX || len + 8 > sizeof(f->held)))
-		f->error = TD_ERR_LIMIT;
-	/* The number may be longer here than libFLAC's: up to 6 bytes. */
-	if (f->error == TD_OK && len + 8 > sizeof(f->held) - f->held_len)
-		f->error = flac_pass(f);
-	if (f->error < 0)
-		return f->error;
-	p = f->held + f->held_len;
 	memcpy(p, frame, 4);
-	to += put_number(p + 4, f->frames);
+	memcpy(p + 4, number, number_bytes);
 	/* RFC 9639, 9.1: after the number what the codes for block size and rate leave open */
 	extra = (frame[2] >> 4 == 6 ? 1u : 0) + (frame[2] >> 4 == 7 ? 2u : 0);
 	extra += ((frame[2] & 15) == 12 ? 1u : 0) + ((frame[2] & 15) == 13 ? 2u : 0) +
@@ -230,6 +243,29 @@ static int flac_put(struct flac *f, const uint8_t *frame, size_t len, uint32_t s
 	crc = crc16(p, len);
 	p[len++] = (uint8_t)(crc >> 8);
 	p[len++] = (uint8_t)crc;
+	return len;
+}
+
+/* Takes a frame as libFLAC made it, under the next number. */
+static int flac_put(struct flac *f, const uint8_t *frame, size_t len, uint32_t samples)
+{
+	uint8_t number[8], *p;
+	size_t number_bytes;
+
+	if (f->error == TD_OK && (f->frames > FLAC_FRAME_NUMBER_MAX || len + 8 > sizeof(f->held)))
+		f->error = TD_ERR_LIMIT;
+	/* The number may be longer here than libFLAC's: up to 6 bytes. */
+	if (f->error == TD_OK && len + 8 > sizeof(f->held) - f->held_len)
+		f->error = flac_pass(f);
+	if (f->error < 0)
+		return f->error;
+	p = f->held + f->held_len;
+	number_bytes = put_number(number, f->frames);
+	/* Until there was silence that libFLAC did not see, it counts as we do. */
+	if (number_bytes == number_len(frame[4]) && memcmp(frame + 4, number, number_bytes) == 0)
+		memcpy(p, frame, len);
+	else
+		len = flac_renumber(p, frame, len, number, number_bytes);
 	f->held_len += len;
 	flac_note(f, (uint32_t)len, samples);
 	f->stored += samples;
@@ -344,6 +380,11 @@ static void flac_free(struct flac *f)
 	free(f);
 }
 
+/* What flac(1) itself calls, though no header names it: our MD5 is enough. Where a libFLAC has it
+ * not, it makes one more, which costs nothing but time. */
+extern FLAC__bool FLAC__stream_encoder_set_do_md5(FLAC__StreamEncoder *encoder, FLAC__bool value)
+	__attribute__((weak));
+
 static uint32_t option_level(const char *const *options)
 {
 	for (; options != NULL && options[0] != NULL; options += 2) {
@@ -362,6 +403,7 @@ static int flac_open(void **ret_state, const struct td_output *out,
 
 	if ((f = calloc(1, sizeof(*f))) == NULL)
 		goto out;
+	pthread_once(&crc16_once, crc16_fill);
 	f->out = out;
 	f->channels = conf->channels;
 	f->rate = conf->rate;
@@ -373,6 +415,8 @@ static int flac_open(void **ret_state, const struct td_output *out,
 		goto out;
 	if ((e = f->encoder = FLAC__stream_encoder_new()) == NULL)
 		goto out;
+	if (FLAC__stream_encoder_set_do_md5 != NULL)
+		FLAC__stream_encoder_set_do_md5(e, false);
 	r = TD_ERR_UNSUPPORTED;
 	if (!FLAC__stream_encoder_set_channels(e, f->channels) ||
 		!FLAC__stream_encoder_set_bits_per_sample(e, 16) ||

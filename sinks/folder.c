@@ -17,6 +17,8 @@
 #include "sinks/host.h"
 
 enum { FOLDER_TRIES = 10000, FOLDER_SUFFIX_MAX = 8 };
+/* So many folders of a name are looked at: other calls may have it, too. */
+enum { FOLDER_LOOK_BACK = 1000 };
 
 void folder_session_name(char ret[static FOLDER_NAME_MAX], uint64_t guild_id, uint64_t channel_id,
 	uint64_t utc_ns)
@@ -44,6 +46,16 @@ static bool is_plain_name(const char *name)
 	return true;
 }
 
+/* The nth folder of a name. */
+static void numbered(char ret[static FOLDER_NAME_MAX], const char *name, unsigned n)
+{
+	if (n < 2)
+		snprintf(ret, FOLDER_NAME_MAX, "%s", name);
+	else
+		snprintf(ret, FOLDER_NAME_MAX, "%.*s-%u", FOLDER_NAME_MAX - FOLDER_SUFFIX_MAX, name,
+			n);
+}
+
 int folder_create(int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char *out_dir,
 	const char *name)
 {
@@ -54,12 +66,11 @@ int folder_create(int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char
 		return TD_ERR_USAGE;
 	if ((out_fd = open(out_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		goto out;
-	snprintf(used, sizeof(used), "%s", name);
+	numbered(used, name, 1);
 	for (unsigned n = 2; mkdirat(out_fd, used, 0700) < 0; n++) {
 		if (errno != EEXIST || n >= FOLDER_TRIES)
 			goto out;
-		snprintf(used, sizeof(used), "%.*s-%u", FOLDER_NAME_MAX - FOLDER_SUFFIX_MAX, name,
-			n);
+		numbered(used, name, n);
 	}
 	/* Before it is opened: the umask may have taken away what opening needs. */
 	if (fchmodat(out_fd, used, 0700, 0) < 0)
@@ -77,6 +88,43 @@ out:
 		close(out_fd);
 	errno = saved;
 	return r;
+}
+
+/* Whether the folder has the manifest of the same recorder in the same call, of before. */
+static bool is_before(int out_fd, const char *folder, const struct manifest_conf *conf)
+{
+	struct manifest_conf was;
+	int fd = openat(out_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return false;
+	r = manifest_peek(fd, &was);
+	close(fd);
+	return r == TD_OK && was.guild_id == conf->guild_id && was.channel_id == conf->channel_id &&
+		was.user_id == conf->user_id && was.start_utc_ns < conf->start_utc_ns;
+}
+
+void folder_continues(char ret[static FOLDER_NAME_MAX], const char *out_dir, const char *name,
+	const char *made, const struct manifest_conf *conf)
+{
+	size_t len = strlen(name);
+	char before[FOLDER_NAME_MAX];
+	unsigned n, looked = 0;
+	int out_fd;
+
+	ret[0] = '\0';
+	if (strncmp(made, name, len) != 0 || made[len] != '-' ||
+		(out_fd = open(out_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return;
+	n = (unsigned)strtoul(made + len + 1, NULL, 10);
+	for (; n > 1 && n <= FOLDER_TRIES && looked < FOLDER_LOOK_BACK; looked++) {
+		numbered(before, name, --n);
+		if (is_before(out_fd, before, conf)) {
+			memcpy(ret, before, sizeof(before));
+			break;
+		}
+	}
+	close(out_fd);
 }
 
 /* One folder of a path; what is there already is fine until something is done in it. */

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sinks/manifest.h"
+
 /* The out folder and the folders of sessions in it (sink_out_prepare() of sinks/host.h is here
  * too). Modes are 0700 whatever the umask. */
 enum { FOLDER_NAME_MAX = 200 };
@@ -18,5 +20,10 @@ void folder_session_name(char ret[static FOLDER_NAME_MAX], uint64_t guild_id, ui
  * errno. */
 int folder_create(int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char *out_dir,
 	const char *name);
+
+/* Which recording goes on in the folder `made` that was created for `name`: the last one before it
+ * of the same name with the ids of conf, and an earlier start. "": none. */
+void folder_continues(char ret[static FOLDER_NAME_MAX], const char *out_dir, const char *name,
+	const char *made, const struct manifest_conf *conf);
 
 #endif

@@ -20,9 +20,11 @@
 #include "sinks/timeline.h"
 #include "sinks/track_sink.h"
 
-/* How often what was received is made to last; the manifest as often when more than numbers in it
- * changed. */
-#define REFRESH_NS TD_SEC_NS
+/* How often what was received is made to last: with ticks half a second apart, at each of them, so
+ * that not a second is missing when we are killed. */
+#define REFRESH_NS (400 * TD_MS_NS)
+/* How often sinks are watched, and the manifest follows when more than numbers in it changed. */
+#define WATCH_NS TD_SEC_NS
 #define MANIFEST_NS (5 * TD_SEC_NS)
 /* But a manifest that has become long takes this part of the time at most. */
 enum { MANIFEST_SHARE = 50, MANIFEST_SHARE_CHANGED = 10 };
@@ -51,9 +53,9 @@ struct sink_session {
 	char name[FOLDER_NAME_MAX];
 	int dir_fd;
 	uint64_t start_ns, now_ns;
-	uint64_t refreshed_ns, described_ns; /* headers; manifest */
-	uint64_t describing_ns;              /* what the manifest took, without waiting for disks */
-	bool changed;                        /* the manifest lacks more than numbers */
+	uint64_t refreshed_ns, watched_ns, described_ns; /* headers; sinks; manifest */
+	uint64_t describing_ns; /* what the manifest took, without waiting for disks */
+	bool changed;           /* the manifest lacks more than numbers */
 	bool failed, manifest_failed;
 	bool live;
 	struct td_session info;
@@ -246,9 +248,10 @@ static void session_free(struct sink_session *s)
 	free(s);
 }
 
-static int open_folder(struct sink_session *s, const struct sink_session_conf *conf)
+static int open_folder(struct sink_session *s, const struct sink_session_conf *conf,
+	const struct manifest_conf *ids)
 {
-	char name[FOLDER_NAME_MAX], text[HOST_PATH_MAX];
+	char name[FOLDER_NAME_MAX], before[FOLDER_NAME_MAX], text[HOST_PATH_MAX];
 	int r;
 
 	folder_session_name(name, conf->guild_id, conf->channel_id, conf->start_utc_ns);
@@ -261,6 +264,10 @@ static int open_folder(struct sink_session *s, const struct sink_session_conf *c
 		r = TD_ERR_IO;
 	} else if (r < 0) {
 		emit_failure(s, conf->out_dir, r);
+	} else if (conf->name != NULL) {
+		folder_continues(before, conf->out_dir, conf->name, s->name, ids);
+		if (before[0] != '\0')
+			manifest_continues(s->manifest, before);
 	}
 	s->info.dir_fd = s->dir_fd;
 	s->info.name = s->name;
@@ -328,7 +335,7 @@ int sink_session_open(struct sink_session **ret, const struct sink_session_conf 
 	if ((s = calloc(1, sizeof(*s))) == NULL)
 		return r;
 	s->dir_fd = -1;
-	s->start_ns = s->now_ns = s->refreshed_ns = conf->start_ns;
+	s->start_ns = s->now_ns = s->refreshed_ns = s->watched_ns = conf->start_ns;
 	s->event = conf->event;
 	s->user = conf->user;
 	s->live = conf->live;
@@ -343,7 +350,7 @@ int sink_session_open(struct sink_session **ret, const struct sink_session_conf 
 		goto out;
 	if ((r = manifest_new(&s->manifest, &ids)) < 0)
 		goto out;
-	if ((r = open_folder(s, conf)) < 0)
+	if ((r = open_folder(s, conf, &ids)) < 0)
 		goto out;
 	if ((r = open_sinks(s, conf)) < 0)
 		goto out;
@@ -561,12 +568,15 @@ void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 
 	if (now_ns > s->now_ns)
 		s->now_ns = now_ns;
-	past_ns = s->now_ns - s->refreshed_ns;
-	if (past_ns < REFRESH_NS)
+	if (s->now_ns - s->refreshed_ns < REFRESH_NS)
 		return;
 	s->refreshed_ns = s->now_ns;
 	/* In a replay time goes as fast as the disk does: it says nothing about the call. */
 	DISPATCH(s, tick, s->live ? now_ns : 0);
+	past_ns = s->now_ns - s->watched_ns;
+	if (past_ns < WATCH_NS)
+		return;
+	s->watched_ns = s->now_ns;
 	for (size_t i = 0; i < s->sink_count; i++)
 		watch_speed(&s->sinks[i], past_ns);
 	if (is_manifest_due(s))

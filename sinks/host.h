@@ -113,7 +113,8 @@ void sink_session_mark(struct sink_session *s, const char *type, const char *tex
 void sink_session_code(struct sink_session *s, uint64_t epoch, const char *code,
 	const uint64_t *members, size_t count, uint64_t at_ns);
 
-/* Time has come this far: headers and manifest are refreshed, at most once a second. */
+/* Time has come this far: files are refreshed, at most every 400 ms, and the manifest, at most once
+ * a second. */
 void sink_session_tick(struct sink_session *s, uint64_t now_ns);
 
 /* Ends at end_ns: every track is filled with silence up to there, finished and closed; the manifest

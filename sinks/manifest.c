@@ -2,6 +2,7 @@
 #include "sinks/manifest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct pairs {
 
 struct manifest {
 	struct manifest_conf conf;
+	char *continues; /* NULL: nothing */
 	json_t *events, *pauses, *codes, *tracks;
 	uint64_t events_dropped, pauses_dropped, codes_dropped;
 	struct pairs *pairs; /* of the tracks, in the order they are in the document */
@@ -67,7 +69,14 @@ void manifest_free(struct manifest *m)
 	json_decref(m->tracks);
 	pairs_clear(m);
 	free(m->pairs);
+	free(m->continues);
 	free(m);
+}
+
+void manifest_continues(struct manifest *m, const char *folder)
+{
+	free(m->continues);
+	m->continues = strdup(folder);
 }
 
 static json_t *id_json(uint64_t id)
@@ -318,6 +327,64 @@ void manifest_each_event(const struct manifest *m, manifest_event_fn *fn, void *
 			json_string_value(json_object_get(event, "text")));
 }
 
+/* The value of a member of the document itself, as it is written; NULL: not here. */
+static const char *peek_member(const char *head, const char *key)
+{
+	char pattern[32];
+	const char *at;
+
+	snprintf(pattern, sizeof(pattern), "\n \"%s\": ", key);
+	return (at = strstr(head, pattern)) != NULL ? at + strlen(pattern) : NULL;
+}
+
+static bool peek_id(uint64_t *ret, const char *head, const char *key)
+{
+	const char *value = peek_member(head, key);
+	char text[TD_ID_TEXT] = "";
+
+	*ret = 0;
+	if (value != NULL && strncmp(value, "null", 4) == 0)
+		return true;
+	return value != NULL && sscanf(value, "\"%20[0-9]\"", text) == 1 &&
+		td_id_parse(ret, text) == TD_OK;
+}
+
+static bool peek_start(uint64_t *ret, const char *head)
+{
+	const char *value = peek_member(head, "start"), *end;
+	struct tm tm = { 0 };
+	unsigned us;
+
+	if (value == NULL || (end = strptime(value, "\"%Y-%m-%dT%H:%M:%S.", &tm)) == NULL ||
+		sscanf(end, "%6uZ", &us) != 1)
+		return false;
+	*ret = (uint64_t)timegm(&tm) * TD_SEC_NS + us * TD_US_NS;
+	return true;
+}
+
+int manifest_peek(int dir_fd, struct manifest_conf *ret)
+{
+	struct manifest_conf conf;
+	char head[4096];
+	ssize_t n;
+	int fd;
+
+	if ((fd = openat(dir_fd, MANIFEST_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)) <
+		0)
+		return TD_ERR_IO;
+	n = read(fd, head, sizeof(head) - 1);
+	close(fd);
+	if (n < 0)
+		return TD_ERR_IO;
+	head[n] = '\0';
+	if (!peek_id(&conf.guild_id, head, "guild_id") ||
+		!peek_id(&conf.channel_id, head, "channel_id") ||
+		!peek_id(&conf.user_id, head, "user_id") || !peek_start(&conf.start_utc_ns, head))
+		return TD_ERR_MALFORMED;
+	*ret = conf;
+	return TD_OK;
+}
+
 static json_t *start_json(uint64_t utc_ns)
 {
 	time_t at = (time_t)(utc_ns / TD_SEC_NS);
@@ -333,17 +400,27 @@ static json_t *start_json(uint64_t utc_ns)
 static json_t *document(const struct manifest *m, uint64_t samples, bool complete,
 	const char *reason)
 {
-	return json_pack("{s:i, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:o, s:O, s:o, "
-			 "s:O, s:I, s:O, s:I, s:O, s:I}",
-		"schema", MANIFEST_SCHEMA, "software", "name", "tapedeck", "version", TD_VERSION,
-		"state", complete ? "complete" : "recording", "guild_id", id_json(m->conf.guild_id),
-		"channel_id", id_json(m->conf.channel_id), "user_id", id_json(m->conf.user_id),
-		"start", start_json(m->conf.start_utc_ns), "rate", TD_RATE, "samples",
-		(json_int_t)samples, "reason", text_json(complete ? reason : NULL), "tracks",
-		m->tracks, "counters", counters_json(m->counters, COUNTER_COUNT), "pauses",
-		m->pauses, "pauses_dropped", (json_int_t)m->pauses_dropped, "privacy_codes",
-		m->codes, "privacy_codes_dropped", (json_int_t)m->codes_dropped, "events",
-		m->events, "events_dropped", (json_int_t)m->events_dropped);
+	json_t *json =
+		json_pack("{s:i, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:o, s:O, s:o, "
+			  "s:O, s:I, s:O, s:I, s:O, s:I}",
+			"schema", MANIFEST_SCHEMA, "software", "name", "tapedeck", "version",
+			TD_VERSION, "state", complete ? "complete" : "recording", "guild_id",
+			id_json(m->conf.guild_id), "channel_id", id_json(m->conf.channel_id),
+			"user_id", id_json(m->conf.user_id), "start",
+			start_json(m->conf.start_utc_ns), "rate", TD_RATE, "samples",
+			(json_int_t)samples, "reason", text_json(complete ? reason : NULL),
+			"tracks", m->tracks, "counters", counters_json(m->counters, COUNTER_COUNT),
+			"pauses", m->pauses, "pauses_dropped", (json_int_t)m->pauses_dropped,
+			"privacy_codes", m->codes, "privacy_codes_dropped",
+			(json_int_t)m->codes_dropped, "events", m->events, "events_dropped",
+			(json_int_t)m->events_dropped);
+
+	if (json != NULL && m->continues != NULL &&
+		json_object_set_new(json, "continues", text_json(m->continues)) < 0) {
+		json_decref(json);
+		json = NULL;
+	}
+	return json;
 }
 
 /* Puts the lists of pairs where the document says "". No text has quotes that are bare, so that a

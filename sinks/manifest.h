@@ -27,6 +27,13 @@ struct manifest_conf {
 int manifest_new(struct manifest **ret, const struct manifest_conf *conf);
 void manifest_free(struct manifest *m); /* NULL is fine */
 
+/* The folder of the recording that goes on in this one; copied. */
+void manifest_continues(struct manifest *m, const char *folder);
+
+/* Whose manifest is in a folder. Reads no more than its beginning: it must be one of ours.
+ * TD_ERR_IO, TD_ERR_MALFORMED. */
+int manifest_peek(int dir_fd, struct manifest_conf *ret);
+
 /* Adds to the lists of events and pauses; `at` in samples. Beyond MANIFEST_EVENTS_MAX they are only
  * counted. Texts may hold anything. A pause inside a pause, an end without one: nothing happens. */
 void manifest_event(struct manifest *m, const char *type, const char *text, uint64_t at);

@@ -29,12 +29,14 @@ enum { KBIT_MIN = 6, KBIT_MAX = 510, KBIT_CHANNEL_MAX = 256 };
 
 struct opus_writer {
 	const struct td_writer_conf *conf;
+	const struct td_output *out;
 	struct ogg_out *ogg;
 	uint32_t pre_skip;
 	int error;
 	/* TD_WANT_OPUS: samples that were given, pre-skip and all; those that are not in the
 	 * packets yet are silence that is owed. TD_WANT_PCM: at conf->rate. */
 	uint64_t given;
+	bool shown;    /* the pages up to the end of the pre-skip are in the file */
 	int sound_toc; /* TD_WANT_OPUS: of the packet right before what is owed; -1: no sound is */
 	/* TD_WANT_PCM */
 	OpusEncoder *encoder;
@@ -160,6 +162,19 @@ static int settle(struct opus_writer *w, uint32_t lost)
 	return fill_gap(w, (uint64_t)(owed - owed % GRAIN), lost);
 }
 
+/* The first sound, or the silence in its place: from here on, players open the file. */
+static int show(struct opus_writer *w)
+{
+	int r;
+
+	if (w->shown || ogg_out_samples(w->ogg) < w->pre_skip)
+		return TD_OK;
+	w->shown = true;
+	if ((r = ogg_out_flush(w->ogg)) < 0)
+		return r;
+	return w->out->patch(w->out->user, 0, "", 0); /* for what it does before */
+}
+
 static int pass_packet(void *state, const struct td_packet *packet)
 {
 	struct opus_writer *w = state;
@@ -177,7 +192,10 @@ static int pass_packet(void *state, const struct td_packet *packet)
 		return w->error;
 	w->given += packet->samples;
 	w->sound_toc = opus_packet_is_silence(packet->data, packet->len) ? -1 : packet->data[0];
-	return w->error = ogg_out_packet(w->ogg, packet->data, packet->len, packet->samples);
+	w->error = ogg_out_packet(w->ogg, packet->data, packet->len, packet->samples);
+	if (w->error == TD_OK)
+		w->error = show(w);
+	return w->error;
 }
 
 /* ---- TD_WANT_PCM ---- */
@@ -403,6 +421,7 @@ static int opus_open(void **ret_state, const struct td_output *out,
 	if ((w = calloc(1, sizeof(*w))) == NULL)
 		return TD_SINK_ERR_NOMEM;
 	w->conf = conf;
+	w->out = out;
 	w->sound_toc = -1;
 	w->pre_skip = conf->preroll > 0 ? conf->preroll : PRE_SKIP;
 	if (conf->source == TD_WANT_PCM && (r = encoder_new(w, option(conf, "bitrate"))) < 0)
@@ -411,7 +430,7 @@ static int opus_open(void **ret_state, const struct td_output *out,
 		goto out;
 	if (conf->source == TD_WANT_OPUS && conf->preroll == 0) {
 		w->given = PRE_SKIP;
-		if ((r = put_silence(w->ogg, PRE_SKIP)) < 0 || (r = ogg_out_flush(w->ogg)) < 0)
+		if ((r = put_silence(w->ogg, PRE_SKIP)) < 0 || (r = show(w)) < 0)
 			goto out;
 	}
 	*ret_state = w;
@@ -432,7 +451,9 @@ static int opus_silence(void *state, uint64_t n)
 	if (n > SAMPLES_MAX - w->given)
 		return TD_SINK_ERR_LIMIT;
 	w->given += n;
-	return TD_OK;
+	if (!w->shown && w->given >= w->pre_skip && (w->error = settle(w, 0)) == TD_OK)
+		w->error = show(w);
+	return w->error;
 }
 
 static int opus_refresh(void *state)
@@ -443,6 +464,8 @@ static int opus_refresh(void *state)
 		w->error = settle(w, 0);
 	if (w->error == TD_OK)
 		w->error = ogg_out_flush(w->ogg);
+	if (w->error == TD_OK)
+		w->error = w->out->patch(w->out->user, 0, "", 0); /* for what it does before */
 	return w->error;
 }
 

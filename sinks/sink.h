@@ -240,7 +240,7 @@ struct td_sink_ops {
 	/* Adds to the counters of a stream. user_id 0: not known; ssrc is never 0. */
 	int (*count)(void *state, uint32_t ssrc, uint64_t user_id, const uint64_t *delta,
 		uint32_t delta_count);
-	/* About once a second: what was received is made to last. now_ns: on the clock of start_ns;
+	/* About twice a second: what was received is made to last. now_ns: on the clock of start_ns;
 	 * 0 in a replay, where only what comes tells the time. */
 	int (*tick)(void *state, uint64_t now_ns);
 	/* Calls file for every track, ordered by user (unknown ones last) and SSRC, and for
@@ -298,7 +298,7 @@ struct td_track_ops {
 	/* The speaker of a track opened with user_id 0 became known. own: no other track is theirs,
 	 * so this is the user's track from now on; 0: later sound goes to the track they have. */
 	void (*named)(void *track, uint64_t user_id, uint32_t own);
-	/* About once a second, when anything came since: what was received is made to last. */
+	/* About twice a second, when anything came since: what was received is made to last. */
 	int (*refresh)(void *track);
 	/* For tracks that are files: fills in file, format, channels, rate, samples, parts and
 	 * cuts; the rest is there. What it points to stays valid until the next call. */

@@ -506,7 +506,7 @@ static void impossible_frames_are_ignored(void **state)
 
 /* ---- time ---- */
 
-static void manifest_and_headers_once_a_second(void **state)
+static void headers_and_manifest_follow(void **state)
 {
 	uint64_t delta[COUNTER_COUNT] = { [COUNTER_RECEIVED] = 1 };
 	json_t *json;
@@ -514,34 +514,41 @@ static void manifest_and_headers_once_a_second(void **state)
 	(void)state;
 	open_session("s");
 	frame(7, 70, 0, true, 2);
+	sink_session_tick(session, at(399));
+	assert_int_equal(length_of("s/7.wav"), 0);
+	sink_session_tick(session, at(400));
+	assert_int_equal(length_of("s/7.wav"), FRAME);
+	frame(7, 70, 20, false, 2);
+	sink_session_tick(session, at(799));
+	assert_int_equal(length_of("s/7.wav"), FRAME);
+	sink_session_tick(session, at(800));
+	assert_int_equal(length_of("s/7.wav"), 2 * FRAME);
 	sink_session_tick(session, at(999));
 	json = manifest("s");
 	assert_int_equal(json_array_size(json_object_get(json, "tracks")), 0);
 	json_decref(json);
-	assert_int_equal(length_of("s/7.wav"), 0);
-	sink_session_tick(session, at(1000));
+	sink_session_tick(session, at(1200));
 	json = manifest("s");
-	assert_int_equal(number(track(json, 0), "samples"), FRAME);
+	assert_int_equal(number(track(json, 0), "samples"), 2 * FRAME);
 	json_decref(json);
-	assert_int_equal(length_of("s/7.wav"), FRAME);
-	/* only numbers change: the header in a second, the manifest in five */
+	/* only numbers change: the manifest in five seconds */
 	frame(7, 70, 1980, true, 2);
 	sink_session_count(session, 70, 7, delta);
-	sink_session_tick(session, at(2000));
+	sink_session_tick(session, at(2400));
 	assert_int_equal(length_of("s/7.wav"), 96000);
 	json = manifest("s");
-	assert_int_equal(number(track(json, 0), "samples"), FRAME);
+	assert_int_equal(number(track(json, 0), "samples"), 2 * FRAME);
 	json_decref(json);
-	sink_session_tick(session, at(6000));
+	sink_session_tick(session, at(6200));
 	json = manifest("s");
 	assert_int_equal(number(track(json, 0), "samples"), 96000);
 	assert_int_equal(number(json_object_get(track(json, 0), "counters"), "received"), 1);
-	assert_int_equal(number(json, "samples"), 288000);
+	assert_int_equal(number(json, "samples"), 297600);
 	json_decref(json);
 	/* time does not go back */
 	sink_session_tick(session, at(1));
 	json = manifest("s");
-	assert_int_equal(number(json, "samples"), 288000);
+	assert_int_equal(number(json, "samples"), 297600);
 	json_decref(json);
 	assert_int_equal(close_session(7000), 0);
 }
@@ -564,9 +571,9 @@ static void killed_session_is_valid(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	assert_int_equal(length_of("s/7.wav"), 96000 + FRAME);
-	assert_int_equal(length_of("s/8.wav"), 96000 + FRAME);
-	for (uint64_t ms = 0; ms <= 2000; ms += 20)
+	assert_int_equal(length_of("s/7.wav"), 115200 + FRAME);
+	assert_int_equal(length_of("s/8.wav"), 115200 + FRAME);
+	for (uint64_t ms = 0; ms <= 2400; ms += 20)
 		expect_frame("s/8.wav", 80, ms);
 	json = manifest("s");
 	assert_string_equal(text(json, "state"), "recording");
@@ -961,7 +968,7 @@ int main(void)
 		TEST(a_name_that_is_taken),
 		TEST(stereo_mono_switch),
 		TEST(impossible_frames_are_ignored),
-		TEST(manifest_and_headers_once_a_second),
+		TEST(headers_and_manifest_follow),
 		TEST(killed_session_is_valid),
 		TEST(a_nonsense_jump_does_not_fill_the_disk),
 		TEST(disk_full),

@@ -46,6 +46,8 @@ void call_new_info(struct call *c, const struct connection_info *info);
 void call_dispatch(struct call *c, const struct control *control);
 /* Carries out a command, or says in an error event why not. */
 void call_command(struct call *c, enum control_command command, const char *text);
+/* Finishes the files, then the connection: the disk is nearly full. */
+void call_disk_full(struct call *c);
 /* Finishes files and connection. */
 void call_stop(struct call *c, const char *reason);
 

@@ -178,6 +178,12 @@ void call_stop(struct call *c, const char *reason)
 	end(c, VGW_LEFT, reason);
 }
 
+void call_disk_full(struct call *c)
+{
+	call_recording_end(c, "disk_full");
+	end(c, VGW_FAILED, "the disk is nearly full");
+}
+
 /* ---- from the recorder ---- */
 
 void call_broken(struct call *c)

@@ -169,6 +169,20 @@ void live_stop(struct live *l)
 	stop_when_done(l);
 }
 
+void live_disk_full(struct live *l)
+{
+	struct live_call *c, *next;
+
+	if (l->stopping)
+		return;
+	l->stopping = true;
+	for (c = l->calls; c != NULL; c = next) {
+		next = c->next;
+		call_disk_full(c->call);
+	}
+	stop_when_done(l);
+}
+
 static void on_end(void *user)
 {
 	struct live *l = user;

@@ -23,6 +23,8 @@ void live_free(struct live *l);
 
 /* Finishes everything: files, connections, then the loop stops. */
 void live_stop(struct live *l);
+/* The same because the disk is nearly full, as EXIT_FAILED. */
+void live_disk_full(struct live *l);
 /* The worst that happened to any call, as an exit status. */
 int live_status(const struct live *l);
 

@@ -133,6 +133,16 @@ static void on_drained(void *user)
 		replay_drained(r->replay);
 }
 
+static void on_disk_full(void *user)
+{
+	struct receiver *r = user;
+
+	if (r->live != NULL)
+		live_disk_full(r->live);
+	else
+		replay_disk_full(r->replay);
+}
+
 static void on_broken(void *user, uint64_t conn)
 {
 	struct receiver *r = user;
@@ -193,6 +203,7 @@ static int begin(struct receiver *r)
 		.session_opened = on_session_opened,
 		.session_closed = on_session_closed,
 		.failing = on_failing,
+		.disk_full = on_disk_full,
 		.drained = on_drained,
 		.broken = on_broken,
 		.user = r };
@@ -203,6 +214,7 @@ static int begin(struct receiver *r)
 		(status = replay_new(&r->replay, &r->options, r->events)) >= 0)
 		return status;
 	if (sink_out_prepare(r->options.out, err, sizeof(err)) != TD_OK ||
+		sink_out_has_room(r->options.out, r->options.min_free, err, sizeof(err)) != TD_OK ||
 		recorder_new(&r->recorder, &conf, err, sizeof(err)) != TD_OK) {
 		log_error("%s", err);
 		return EXIT_FAILED;

@@ -13,6 +13,7 @@
 #include "common/err.h"
 
 enum { SESSION_NAME_MAX = 191 };
+#define SIZE_LIMIT (UINT64_C(1) << 50)
 
 static const char usage[] =
 	"Usage: %1$s --join FILE|- [OPTION]...\n"
@@ -31,6 +32,7 @@ static const char usage[] =
 	"  --out DIR             folder of the recordings (default: recordings)\n"
 	"  --session-name NAME   folder of this session (default: guild-channel-start)\n"
 	"  --sink SPEC           NAME[:key=value,...], repeatable (default: file)\n"
+	"  --min-free SIZE       stop when less is left on the disk (500M; default: off)\n"
 	"  --plugin FILE         load sinks and formats of a shared object, repeatable\n"
 	"  --list-sinks          sinks, formats and their options, plugins' too\n"
 	"\n"
@@ -63,6 +65,7 @@ enum option_id {
 	OPT_OUT,
 	OPT_SESSION_NAME,
 	OPT_SINK,
+	OPT_MIN_FREE,
 	OPT_PLUGIN,
 	OPT_LIST_SINKS,
 	OPT_WORKERS,
@@ -81,6 +84,7 @@ static const struct option long_options[] = {
 	{ "out", required_argument, NULL, OPT_OUT },
 	{ "session-name", required_argument, NULL, OPT_SESSION_NAME },
 	{ "sink", required_argument, NULL, OPT_SINK },
+	{ "min-free", required_argument, NULL, OPT_MIN_FREE },
 	{ "plugin", required_argument, NULL, OPT_PLUGIN },
 	{ "list-sinks", no_argument, NULL, OPT_LIST_SINKS },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
@@ -115,6 +119,22 @@ static int parse_seconds(uint64_t *ret_ns, const char *option, const char *text)
 		seconds > 315360000)
 		return complain(option, text, "not a number of seconds above 0");
 	*ret_ns = (uint64_t)(seconds * 1e9);
+	return -1;
+}
+
+/* Bytes, with k, M or G behind them. */
+static int parse_size(uint64_t *ret, const char *option, const char *text)
+{
+	uint64_t n = 0;
+	unsigned shift;
+	const char *p;
+
+	for (p = text; *p >= '0' && *p <= '9' && n <= SIZE_LIMIT; p++)
+		n = n * 10 + (uint64_t)(*p - '0');
+	shift = *p == 'k' ? 10 : *p == 'M' ? 20 : *p == 'G' ? 30 : 0;
+	if (p == text || *(p + (shift > 0)) != '\0' || n > SIZE_LIMIT >> shift)
+		return complain(option, text, "not a size (0, 800k, 500M, 2G)");
+	*ret = n << shift;
 	return -1;
 }
 
@@ -212,6 +232,8 @@ static int parse_one(struct options *o, int id, const char *value)
 		return parse_session_name(o, value);
 	case OPT_SINK:
 		return take_sink(o, value);
+	case OPT_MIN_FREE:
+		return parse_size(&o->min_free, "--min-free", value);
 	case OPT_PLUGIN:
 		return take_plugin(o, value);
 	case OPT_LIST_SINKS:

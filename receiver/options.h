@@ -29,6 +29,7 @@ struct options {
 	size_t plugin_count, sink_count;
 	unsigned workers;
 	uint64_t duration_ns; /* 0: no end */
+	uint64_t min_free;    /* bytes; 0: the disk may be filled */
 	uint64_t rejoin_timeout_ns;
 	bool list_sinks, realtime, events, log_json, verbose, quiet;
 };

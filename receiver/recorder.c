@@ -40,7 +40,7 @@ struct connection {
 /* From a lane thread to the network thread. */
 struct note {
 	struct note *next;
-	enum { NOTE_OPENED, NOTE_CLOSED, NOTE_FAILING } what;
+	enum { NOTE_OPENED, NOTE_CLOSED, NOTE_FAILING, NOTE_FULL } what;
 	uint64_t conn, user_id;
 	int r;
 };
@@ -142,6 +142,9 @@ static void on_session_event(void *user, uint64_t conn, const struct sink_event 
 		event_emit(r->conf.events, "warning", guild_id, "ss", "message", event->text);
 		log_warn("%s", event->text);
 		return;
+	case SINK_EVENT_FULL:
+		note(r, (struct note){ .what = NOTE_FULL, .conn = conn });
+		/* fall through */
 	case SINK_EVENT_FAILED:
 		event_emit(r->conf.events, "error", guild_id, "ss", "message", event->text);
 		log_error("%s", event->text);
@@ -210,6 +213,10 @@ static void on_note(struct recorder *r, const struct note *n)
 		break;
 	case NOTE_FAILING:
 		r->conf.failing(r->conf.user, n->conn, n->user_id);
+		break;
+	case NOTE_FULL:
+		r->failed = true;
+		r->conf.disk_full(r->conf.user);
 		break;
 	}
 }
@@ -404,6 +411,7 @@ int recorder_session_open(struct recorder *r, uint64_t conn, uint64_t channel_id
 		.start_ns = start_ns,
 		.start_utc_ns = start_utc_ns,
 		.live = r->conf.live,
+		.min_free = o->min_free,
 		.specs = (const struct sink_spec *const *)o->sinks,
 		.spec_count = o->sink_count };
 	lane_control(to->lane, conn, c);

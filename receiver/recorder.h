@@ -29,6 +29,8 @@ struct recorder_conf {
 	void (*session_closed)(void *user, uint64_t conn, int r);
 	/* Encrypted frames of this user do not open (for DAVE's recovery). */
 	void (*failing)(void *user, uint64_t conn, uint64_t user_id);
+	/* Less than --min-free is left on the disk: everything should end. May come again. */
+	void (*disk_full)(void *user);
 	/* A lane that was congested has room again. */
 	void (*drained)(void *user);
 	/* The unpacker of this connection cannot be kept running: nothing of it is heard any more.

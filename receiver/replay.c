@@ -246,6 +246,13 @@ void replay_stop(struct replay *p)
 	finish(p, "stopped");
 }
 
+void replay_disk_full(struct replay *p)
+{
+	p->stopped = true;
+	p->status = EXIT_FAILED;
+	finish(p, "disk_full");
+}
+
 int replay_new(struct replay **ret, const struct options *options, struct events *events)
 {
 	struct replay *p = calloc(1, sizeof(*p));

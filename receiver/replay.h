@@ -24,6 +24,8 @@ void replay_free(struct replay *p); /* NULL is fine; the loop has to run once mo
 int replay_start(struct replay *p, uv_loop_t *loop, struct recorder *recorder);
 /* Ends here as if the capture did; the loop stops when the files are closed. */
 void replay_stop(struct replay *p);
+/* As replay_stop(), because the disk is nearly full: EXIT_FAILED. */
+void replay_disk_full(struct replay *p);
 int replay_status(const struct replay *p);
 
 /* From the recorder. */

@@ -35,7 +35,7 @@ static int file_begin(void **ret_state, const struct td_host *host,
 
 	if (s == NULL)
 		return TD_ERR_NOMEM;
-	s->host = host;
+	s->host = s->outage.host = host;
 	s->info = session;
 	if ((r = file_conf_read(&s->conf, options, err, sizeof(err))) < 0) {
 		free(s);
@@ -48,6 +48,23 @@ static int file_begin(void **ret_state, const struct td_host *host,
 static void file_close(void *state)
 {
 	free(state);
+}
+
+static int file_tick(void *state, uint64_t now_ns)
+{
+	struct file_session *s = state;
+
+	(void)now_ns;
+	outage_tick(&s->outage, false);
+	return TD_OK;
+}
+
+static int file_finish(void *state)
+{
+	struct file_session *s = state;
+
+	outage_tick(&s->outage, true);
+	return s->outage.failed ? TD_ERR_IO : TD_OK;
 }
 
 const struct td_track_ops file_sink = {
@@ -68,5 +85,7 @@ const struct td_track_ops file_sink = {
 	.named = file_track_named,
 	.refresh = file_track_refresh,
 	.describe = file_track_describe,
+	.tick = file_tick,
+	.finish = file_finish,
 	.check = file_check,
 };

@@ -12,7 +12,9 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "sinks/file_name.h"
+#include "sinks/file_outage.h"
 #include "sinks/file_preroll.h"
+#include "sinks/folder.h"
 #include "sinks/outfile.h"
 #include "sinks/shape.h"
 
@@ -35,13 +37,16 @@ struct cut_cursor {
  *   out       the same sound at the rate of the file
  * With another rate, `out` lags behind: the resampler holds back a little. What happens in time is
  * therefore seen from `out`: when it gets there, everything about that time is known.
+ *
+ * Without a writer the disk does not take what comes, or did not lately: the counts go on as if it
+ * did, and the next part begins where they are then.
  */
 struct file_track {
-	const struct file_session *session;
+	struct file_session *session;
 	uint64_t user_id;
 	uint32_t ssrc;
-	bool failed;
-	bool full; /* the last part goes on whatever it was asked for */
+	bool failed; /* for good */
+	bool full;   /* the last part goes on whatever it was asked for */
 	char stem[FILE_STEM_MAX], title[TITLE_MAX];
 	unsigned take; /* of the stem */
 
@@ -57,7 +62,8 @@ struct file_track {
 	struct td_part *parts; /* their files are names[] */
 	char **names;
 	uint32_t part_count, part_cap;
-	uint64_t ended;             /* sound in parts that are closed */
+	uint64_t stored;            /* samples of the parts that are closed */
+	uint64_t ended;             /* sound where this part begins, or the next one will */
 	uint64_t part_out;          /* out where this part begins */
 	uint64_t boundary;          /* position of the next one, with split=SECONDS */
 	struct cut_cursor now, due; /* at `out`; at `boundary` */
@@ -68,6 +74,8 @@ struct file_track {
 	struct td_writer_conf conf;
 	void *writer; /* NULL: none */
 	struct outfile_besides besides;
+	struct outage_track outage;
+	uint64_t folder; /* which one this part was made in */
 };
 
 static uint32_t parts_max = FILE_PARTS_MAX, cuts_max = FILE_CUTS_MAX;
@@ -108,29 +116,24 @@ __attribute__((format(printf, 3, 4))) static void say(const struct file_track *t
 	host->event(host->user, &event);
 }
 
-/* The track ends here, with one event; r is what a writer or a file returned. */
-static int fail(struct file_track *t, const char *name, int r, int cause, const char *so)
+/* The track ends here for good, with one event: r is no fault of the disk. */
+static int fail(struct file_track *t, const char *name, int r, const char *so)
 {
 	if (!t->failed) {
-		t->failed = true;
-		say(t, TD_EVENT_FAILED, "%s: %s; %s", name,
-			r == TD_ERR_IO && cause != 0 ? strerror(cause) : td_strerror(r), so);
+		t->failed = t->session->outage.failed = true;
+		say(t, TD_EVENT_FAILED, "%s: %s; %s", name, td_strerror(r), so);
 	}
 	return TD_ERR_IO;
 }
 
 static const char *last_name(const struct file_track *t)
 {
-	return t->names[t->part_count - 1];
+	return t->part_count > 0 ? t->names[t->part_count - 1] : t->stem;
 }
 
 static int fail_here(struct file_track *t, int r)
 {
-	int cause = t->file != NULL ? outfile_errno(t->file) : 0;
-
-	if (t->part_count == 0)
-		return r;
-	return fail(t, last_name(t), cause != 0 ? TD_ERR_IO : r, cause, "this file ends here");
+	return fail(t, last_name(t), r, "this speaker is not recorded any more");
 }
 
 /* ---- times ---- */
@@ -191,7 +194,9 @@ static bool is_split(const struct file_track *t)
 static void make_name(const struct file_track *t, char ret[static FILE_NAME_MAX], unsigned take,
 	uint32_t part)
 {
-	file_name(ret, t->stem, take, is_split(t) ? part + 1 : 0, t->session->conf.writer->name);
+	bool numbered = is_split(t) || part > 0;
+
+	file_name(ret, t->stem, take, numbered ? part + 1 : 0, t->session->conf.writer->name);
 }
 
 /* Adds to the list; what it says of the file is filled in later. */
@@ -259,7 +264,7 @@ static void make_conf(struct file_track *t, uint64_t position)
 	if (s->info->start_utc_ns != 0)
 		t->conf.start_utc_ns =
 			s->info->start_utc_ns + (uint64_t)td_samples_to_ns((int64_t)position);
-	if (t->preroll != NULL && t->part_count > 0)
+	if (t->preroll != NULL && t->out > 0)
 		t->conf.preroll = preroll_length(t->preroll, t->out);
 }
 
@@ -282,12 +287,12 @@ static int open_writer(struct file_track *t, const char *hidden)
 	return outfile_flush(t->file);
 }
 
-/* Nobody ever sees a file under its name without a valid header. */
-static int open_part(struct file_track *t, uint64_t position)
+/* Nobody ever sees a file under its name without a valid header. *ret_cause: errno. */
+static int make_part(struct file_track *t, uint64_t position, int *ret_cause)
 {
 	char name[FILE_NAME_MAX], hidden[FILE_NAME_MAX + 8];
 	uint64_t samples;
-	int r, cause;
+	int r;
 
 	make_conf(t, position);
 	make_name(t, name, t->take, t->part_count);
@@ -299,11 +304,12 @@ static int open_part(struct file_track *t, uint64_t position)
 	if ((r = list_part(t, name, position)) < 0)
 		goto out;
 	t->part_out = t->out;
+	t->folder = folder_id(t->session->info->dir_fd);
 	say_file(t, TD_EVENT_FILE_OPENED, name, 0);
 out:
 	if (r < 0) {
-		cause = t->file != NULL && outfile_errno(t->file) != 0 ? outfile_errno(t->file)
-								       : errno;
+		*ret_cause = t->file != NULL && outfile_errno(t->file) != 0 ? outfile_errno(t->file)
+									    : errno;
 		if (t->writer != NULL)
 			t->session->conf.writer->close(t->writer, &samples);
 		t->writer = NULL;
@@ -311,15 +317,42 @@ out:
 			outfile_unlink(t->file);
 		outfile_free(t->file);
 		t->file = NULL;
-		fail(t, name, r, cause,
-			t->part_count > 0 ? "this speaker is not recorded any more"
-					  : "this speaker is not recorded");
 	}
 	return r;
 }
 
-/* sync: until the disk has it. */
-static int close_part(struct file_track *t, bool sync)
+/* The disk did not take it: no part is open now. */
+static void interrupted(struct file_track *t, const char *name, int r, int cause, const char *so)
+{
+	struct outage *o = &t->session->outage;
+
+	/* The host says so, for all files of the session. */
+	if (cause == ENOENT && folder_is_gone(t->session->info->dir_fd))
+		outage_ended_quietly(o, &t->outage);
+	else
+		outage_ended(o, &t->outage, name, r, cause, so);
+}
+
+static int open_part(struct file_track *t, uint64_t position)
+{
+	char name[FILE_NAME_MAX];
+	int r, cause;
+
+	if ((r = make_part(t, position, &cause)) < 0) {
+		make_name(t, name, t->take, t->part_count);
+		interrupted(t, name, r, cause,
+			"nothing more of this speaker is written until it can be made");
+	}
+	return r;
+}
+
+static void forget_part(struct file_track *t)
+{
+	free(t->names[--t->part_count]);
+}
+
+/* sync: until the disk has it. *ret_cause: errno. */
+static int close_part(struct file_track *t, bool sync, int *ret_cause)
 {
 	struct td_part *part = &t->parts[t->part_count - 1];
 	uint64_t given = t->out - t->part_out, held = 0, end;
@@ -328,20 +361,64 @@ static int close_part(struct file_track *t, bool sync)
 	t->writer = NULL;
 	if (r == TD_OK)
 		r = sync ? outfile_sync(t->file) : outfile_flush(t->file);
-	if (r < 0)
-		fail_here(t, r);
+	*ret_cause = outfile_errno(t->file) != 0 ? outfile_errno(t->file) : errno;
 	/* What is given at the end of a track is all there is; before, it is counted in samples of
 	 * the file, so that parts add up. */
 	end = out_to_sound(t, t->part_out + (held < given ? held : given));
-	if (held >= given && sync && !t->failed)
+	if (held >= given && sync && r == TD_OK)
 		end = sound(t);
 	part->samples = end > t->ended ? end - t->ended : 0;
 	t->ended += part->samples;
+	t->stored += part->samples;
 	t->besides = *outfile_besides(t->file);
+	return r;
+}
+
+static void part_closed(struct file_track *t)
+{
+	say_file(t, TD_EVENT_FILE_CLOSED, last_name(t), t->parts[t->part_count - 1].samples);
 	outfile_free(t->file);
 	t->file = NULL;
-	say_file(t, TD_EVENT_FILE_CLOSED, last_name(t), part->samples);
-	return r;
+}
+
+/* The part cannot go on. What it holds stays; one that holds nothing was an attempt. */
+static void interrupt(struct file_track *t, int r)
+{
+	bool attempt;
+	int cause, e;
+
+	/* Half a page at its end makes programs wonder how long a file is. */
+	if (t->session->conf.source == TD_WANT_OPUS)
+		outfile_cut(t->file);
+	e = close_part(t, false, &cause);
+	interrupted(t, last_name(t), e < 0 ? e : r, cause,
+		"this file ends here, and the next one begins when it can be written");
+	attempt = t->parts[t->part_count - 1].samples == 0;
+	if (attempt)
+		outfile_unlink(t->file);
+	part_closed(t);
+	if (attempt)
+		forget_part(t);
+}
+
+/* There is sound, and no part: begins one if it may. */
+static void resume(struct file_track *t)
+{
+	struct outage *o = &t->session->outage;
+	uint64_t began_ns = outage_now(), ended = t->ended;
+	int cause;
+
+	if (t->failed || t->part_count >= parts_max || !outage_may_try(o, &t->outage))
+		return;
+	t->ended = out_to_sound(t, t->out);
+	if (make_part(t, position_of(t, t->ended), &cause) == TD_OK) {
+		outage_tried(o, &t->outage, began_ns, last_name(t));
+		return;
+	}
+	t->ended = ended;
+	outage_tried(o, &t->outage, began_ns, NULL);
+	if (cause == ENOENT && folder_is_gone(t->session->info->dir_fd))
+		outage_ended_quietly(o, &t->outage);
 }
 
 /* Where on `out` the next part begins by the clock; NEVER: not in what there is yet. */
@@ -367,34 +444,36 @@ static bool is_full_size(const struct file_track *t)
 	return size > 0 && !t->full && t->out > t->part_out && outfile_length(t->file) >= size;
 }
 
-static int next_part(struct file_track *t)
+static void next_part(struct file_track *t)
 {
-	int r;
+	int r, cause;
 
 	if (t->part_count >= parts_max) {
 		t->full = true;
 		say(t, TD_EVENT_WARNING, "%s: no more than %" PRIu32 " parts; this one goes on",
 			last_name(t), parts_max);
-		return TD_OK;
+		return;
 	}
-	if ((r = close_part(t, false)) < 0)
-		return r;
-	return open_part(t, position_of(t, out_to_sound(t, t->out)));
+	r = close_part(t, false, &cause);
+	if (r < 0)
+		interrupted(t, last_name(t), r, cause,
+			"this file ends here, and the next one begins when it can be written");
+	part_closed(t);
+	if (r == TD_OK)
+		open_part(t, position_of(t, out_to_sound(t, t->out)));
 }
 
-/* How many of n samples belong to this part; begins the next one when that is none. */
-static int room(struct file_track *t, uint64_t n, uint64_t *ret)
+/* How many of n samples belong to this part; begins the next one when that is none. There may be no
+ * part then. */
+static uint64_t room(struct file_track *t, uint64_t n)
 {
 	uint64_t at = next_boundary(t);
-	int r;
 
 	if (t->out >= at || is_full_size(t)) {
-		if ((r = next_part(t)) < 0)
-			return r;
+		next_part(t);
 		at = next_boundary(t);
 	}
-	*ret = n < at - t->out ? n : at - t->out;
-	return TD_OK;
+	return n < at - t->out ? n : at - t->out;
 }
 
 /* ---- sound at the rate of the file ---- */
@@ -403,28 +482,37 @@ static int put_audio(void *user, const int16_t *pcm, uint32_t samples)
 {
 	struct file_track *t = user;
 	uint64_t n;
-	int r = TD_OK;
+	int r;
 
-	while (samples > 0 && r == TD_OK) {
-		if ((r = room(t, samples, &n)) < 0)
-			return r;
+	if (t->writer == NULL)
+		resume(t);
+	while (samples > 0 && t->writer != NULL) {
+		n = room(t, samples);
+		if (t->writer == NULL)
+			break;
 		r = t->session->conf.writer->write(t->writer, pcm, (uint32_t)n);
 		t->out += n;
 		pcm += n * t->session->conf.channels;
 		samples -= (uint32_t)n;
+		if (r < 0)
+			interrupt(t, r);
 	}
-	return r;
+	t->out += samples;
+	return TD_OK;
 }
 
 static int put_silence(void *user, uint64_t samples)
 {
 	struct file_track *t = user;
 	uint64_t n, size = t->session->conf.split_bytes;
-	int r = TD_OK;
+	int r;
 
-	while (samples > 0 && r == TD_OK) {
-		if ((r = room(t, samples, &n)) < 0)
-			return r;
+	if (t->preroll != NULL)
+		preroll_silence(t->preroll, samples);
+	while (samples > 0 && t->writer != NULL) {
+		n = room(t, samples);
+		if (t->writer == NULL)
+			break;
 		if (size > 0 && !t->full) {
 			uint64_t length = outfile_length(t->file), piece = SIZE_PIECE;
 
@@ -434,16 +522,18 @@ static int put_silence(void *user, uint64_t samples)
 				n = piece;
 		}
 		r = t->session->conf.writer->silence(t->writer, n);
-		if (t->preroll != NULL)
-			preroll_silence(t->preroll, n);
 		t->out += n;
 		samples -= n;
+		if (r < 0)
+			interrupt(t, r);
 	}
-	return r;
+	t->out += samples;
+	return TD_OK;
 }
 
-/* It is not cut: a part begins before or after it, whichever is nearer. */
-static int put_packet(struct file_track *t, const struct td_packet *packet)
+/* It is not cut: a part begins before or after it, whichever is nearer. TD_ERR_UNSUPPORTED: no
+ * decoder would understand it. */
+static int write_packet(struct file_track *t, const struct td_packet *packet)
 {
 	uint64_t at = next_boundary(t);
 	int r;
@@ -453,11 +543,29 @@ static int put_packet(struct file_track *t, const struct td_packet *packet)
 		t->boundary += t->session->conf.split_seconds * TD_RATE;
 		at = t->out;
 	}
-	if (t->out >= at || is_full_size(t)) {
-		if ((r = next_part(t)) < 0)
-			return r;
-	}
-	if ((r = t->session->conf.writer->packet(t->writer, packet)) < 0)
+	if (t->out >= at || is_full_size(t))
+		next_part(t);
+	if (t->writer == NULL)
+		return TD_OK;
+	r = t->session->conf.writer->packet(t->writer, packet);
+	if (r == TD_ERR_UNSUPPORTED)
+		return r;
+	t->out += packet->samples;
+	if (r < 0)
+		interrupt(t, r);
+	t->out -= packet->samples;
+	return TD_OK;
+}
+
+static int put_packet(struct file_track *t, const struct td_packet *packet)
+{
+	int r = TD_OK;
+
+	if (t->writer == NULL)
+		resume(t);
+	if (t->writer != NULL)
+		r = write_packet(t, packet);
+	if (r < 0)
 		return r;
 	t->out += packet->samples;
 	return t->preroll != NULL ? preroll_packet(t->preroll, packet) : TD_OK;
@@ -530,12 +638,47 @@ int file_track_silence(void *track, uint64_t n)
 	return r < 0 ? fail_here(t, r) : TD_OK;
 }
 
+/* Somebody removed the file: what was in it is lost, and it is listed no more. So is everything
+ * else when it is the folder that is gone; about that the host has something to say. */
+static void forget_files(struct file_track *t)
+{
+	struct outage *o = &t->session->outage;
+	int dir_fd = t->session->info->dir_fd;
+	bool alone = !folder_is_gone(dir_fd) && folder_id(dir_fd) == t->folder;
+	uint64_t samples;
+
+	t->session->conf.writer->close(t->writer, &samples);
+	t->writer = NULL;
+	if (alone)
+		outage_ended(o, &t->outage, last_name(t), TD_ERR_IO, ENOENT,
+			"somebody removed it, and what was in it is lost");
+	else
+		outage_ended_quietly(o, &t->outage);
+	t->parts[t->part_count - 1].samples = 0;
+	part_closed(t);
+	do {
+		forget_part(t);
+	} while (!alone && t->part_count > 0);
+	t->stored = 0;
+	for (uint32_t i = 0; i < t->part_count; i++)
+		t->stored += t->parts[i].samples;
+	t->outage.retry_ns = 0;
+}
+
+/* There is sound after a pause: where it goes may have been removed meanwhile. */
+static void sound_begins(struct file_track *t)
+{
+	if (t->quiet > 0 && t->writer != NULL && outfile_is_gone(t->file))
+		forget_files(t);
+	t->quiet = 0;
+}
+
 int file_track_audio(void *track, const int16_t *pcm, uint32_t samples)
 {
 	struct file_track *t = track;
 	int r;
 
-	t->quiet = 0;
+	sound_begins(t);
 	t->position += samples;
 	r = t->shape != NULL ? shape_audio(t->shape, pcm, samples, put_audio, t)
 			     : put_audio(t, pcm, samples);
@@ -552,7 +695,7 @@ int file_track_packet(void *track, const struct td_packet *packet)
 
 	if (p.lost > kept)
 		p.lost = (uint32_t)kept;
-	t->quiet = 0;
+	sound_begins(t);
 	t->position += p.samples;
 	r = put_packet(t, &p);
 	/* A packet that no decoder would understand: nothing is heard of it. */
@@ -564,9 +707,16 @@ int file_track_packet(void *track, const struct td_packet *packet)
 int file_track_refresh(void *track)
 {
 	struct file_track *t = track;
-	int r = t->session->conf.writer->refresh(t->writer);
+	int r;
 
-	return r < 0 ? fail_here(t, r) : TD_OK;
+	if (t->writer == NULL)
+		return TD_OK;
+	if (outfile_is_gone(t->file))
+		forget_files(t);
+	else if ((r = t->session->conf.writer->refresh(t->writer)) < 0 ||
+		(r = outfile_flush(t->file)) < 0)
+		interrupt(t, r);
+	return TD_OK;
 }
 
 static void make_stem(struct file_track *t)
@@ -603,7 +753,7 @@ void file_track_free(void *track)
 
 int file_track_open(void **ret_track, void *session, const struct td_track *track)
 {
-	const struct file_session *s = session;
+	struct file_session *s = session;
 	const struct file_conf *conf = &s->conf;
 	struct file_track *t = calloc(1, sizeof(*t));
 	int r = TD_ERR_NOMEM;
@@ -618,26 +768,28 @@ int file_track_open(void **ret_track, void *session, const struct td_track *trac
 	if (conf->rate != TD_RATE &&
 		(r = shape_new(&t->shape, TD_RATE, conf->channels, conf->rate, conf->channels)) < 0)
 		goto out;
-	if (conf->source == TD_WANT_OPUS && is_split(t) &&
-		(t->preroll = calloc(1, sizeof(*t->preroll))) == NULL)
+	if (conf->source == TD_WANT_OPUS && (t->preroll = calloc(1, sizeof(*t->preroll))) == NULL)
 		goto out;
-	if ((r = open_part(t, 0)) < 0)
-		goto out;
+	open_part(t, 0);
 	*ret_track = t;
 	t = NULL;
+	r = TD_OK;
 out:
-	if (t != NULL && !t->failed)
-		fail(t, t->stem, r, 0, "this speaker is not recorded");
+	if (t != NULL)
+		fail(t, t->stem, r, "this speaker is not recorded");
 	file_track_free(t);
 	return r;
 }
 
-/* The parts that were closed before the end are on the disk now, too. */
+/* The parts that were closed before the end are on the disk now, too. Somebody may have taken one
+ * away since; that one is no concern of ours. */
 static void sync_parts(struct file_track *t, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		if (outfile_sync_name(t->session->info->dir_fd, t->names[i]) < 0) {
-			fail(t, t->names[i], TD_ERR_IO, errno, "it may not last");
+		if (outfile_sync_name(t->session->info->dir_fd, t->names[i]) < 0 &&
+			errno != ENOENT) {
+			outage_ended(&t->session->outage, &t->outage, t->names[i], TD_ERR_IO, errno,
+				"it may not last");
 			return;
 		}
 	}
@@ -646,13 +798,19 @@ static void sync_parts(struct file_track *t, uint32_t count)
 int file_track_end(void *track)
 {
 	struct file_track *t = track;
-	int r;
+	uint32_t closed = t->part_count;
+	int r, cause;
 
 	if (t->shape != NULL && !t->failed && (r = shape_end(t->shape, put_audio, t)) < 0)
 		fail_here(t, r);
-	if (t->writer != NULL)
-		close_part(t, true);
-	sync_parts(t, t->part_count - 1);
+	if (t->writer != NULL) {
+		closed = t->part_count - 1;
+		if ((r = close_part(t, true, &cause)) < 0)
+			outage_ended(&t->session->outage, &t->outage, last_name(t), r, cause,
+				"this file ends here");
+		part_closed(t);
+	}
+	sync_parts(t, closed);
 	return t->failed ? TD_ERR_IO : TD_OK;
 }
 
@@ -720,18 +878,21 @@ void file_track_describe(void *track, struct td_file *file)
 {
 	struct file_track *t = track;
 
+	if (t->part_count == 0)
+		return;
 	file->file = t->names[0];
 	file->format = t->session->conf.writer->name;
 	file->channels = t->session->conf.channels;
 	file->rate = t->session->conf.rate;
-	file->samples = t->ended;
+	file->samples = t->stored;
 	if (t->writer != NULL) {
+		struct td_part *part = &t->parts[t->part_count - 1];
 		uint64_t end = sound(t);
 
-		file->samples = end > t->ended ? end : t->ended;
-		t->parts[t->part_count - 1].samples = file->samples - t->ended;
+		part->samples = end > t->ended ? end - t->ended : 0;
+		file->samples += part->samples;
 	}
-	if (is_split(t)) {
+	if (is_split(t) || t->part_count > 1 || t->parts[0].position > 0) {
 		file->parts = t->parts;
 		file->part_count = t->part_count;
 	}

@@ -5,11 +5,16 @@
 #include <stdint.h>
 
 #include "sinks/file_conf.h"
+#include "sinks/file_outage.h"
 #include "sinks/sink.h"
 
 /*
  * One track of the file sink: its sound, with long pauses shortened and at the rate it was asked
  * for, goes to a file, or to parts that follow each other without a sample missing or twice.
+ *
+ * What cannot be written is an event (sinks/file_outage.h) and a gap: the file ends where that is,
+ * and a new part begins with the first sound for which one can be made. A track whose first file
+ * could not be made has none until then.
  *
  * Methods are those of struct td_track_ops, with its rules.
  */
@@ -20,6 +25,7 @@ struct file_session {
 	struct file_conf conf;
 	const struct td_host *host;
 	const struct td_session *info;
+	struct outage outage;
 };
 
 int file_track_open(void **ret_track, void *session, const struct td_track *track);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -127,6 +128,20 @@ void folder_continues(char ret[static FOLDER_NAME_MAX], const char *out_dir, con
 	close(out_fd);
 }
 
+bool folder_is_gone(int dir_fd)
+{
+	struct stat st;
+
+	return fstat(dir_fd, &st) == 0 && st.st_nlink == 0;
+}
+
+uint64_t folder_id(int dir_fd)
+{
+	struct stat st;
+
+	return fstat(dir_fd, &st) == 0 ? (uint64_t)st.st_dev << 48 ^ (uint64_t)st.st_ino : 0;
+}
+
 /* One folder of a path; what is there already is fine until something is done in it. */
 static int make_one(const char *path)
 {
@@ -164,6 +179,45 @@ static int try_write(const char *path)
 	saved = errno;
 	close(dir_fd);
 	errno = saved;
+	return r;
+}
+
+/* "1.5 MiB" */
+static void size_text(char ret[static 32], uint64_t bytes)
+{
+	static const char *const units[] = { "KiB", "MiB", "GiB" };
+	size_t u = bytes >= UINT64_C(1) << 30 ? 2 : bytes >= UINT64_C(1) << 20 ? 1 : 0;
+	unsigned shift = 10 * (unsigned)(u + 1);
+	uint64_t tenths = (bytes >> (shift - 10)) * 10 / 1024;
+
+	snprintf(ret, 32, "%" PRIu64 ".%" PRIu64 " %s", tenths / 10, tenths % 10, units[u]);
+}
+
+int folder_has_room(int dir_fd, uint64_t min_free, char *err, size_t err_len)
+{
+	char left[32], least[32];
+	struct statvfs fs;
+	uint64_t bytes;
+
+	if (min_free == 0 || fstatvfs(dir_fd, &fs) < 0)
+		return TD_OK;
+	bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (bytes >= min_free)
+		return TD_OK;
+	size_text(left, bytes);
+	size_text(least, min_free);
+	snprintf(err, err_len, "the disk is nearly full: %s are left, less than %s", left, least);
+	return TD_ERR_LIMIT;
+}
+
+int sink_out_has_room(const char *dir, uint64_t min_free, char *err, size_t err_len)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return TD_OK;
+	r = folder_has_room(fd, min_free, err, err_len);
+	close(fd);
 	return r;
 }
 

@@ -2,6 +2,7 @@
 #ifndef TD_SINKS_FOLDER_H
 #define TD_SINKS_FOLDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,5 +26,14 @@ int folder_create(int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char
  * of the same name with the ids of conf, and an earlier start. "": none. */
 void folder_continues(char ret[static FOLDER_NAME_MAX], const char *out_dir, const char *name,
 	const char *made, const struct manifest_conf *conf);
+
+/* Whether min_free bytes are left where dir_fd is; TD_ERR_LIMIT, and one line that says what is.
+ * Where that cannot be found out, they are. */
+int folder_has_room(int dir_fd, uint64_t min_free, char *err, size_t err_len);
+
+/* Whether somebody removed the folder that dir_fd is open on. */
+bool folder_is_gone(int dir_fd);
+/* Tells it from others that are there at the same time. */
+uint64_t folder_id(int dir_fd);
 
 #endif

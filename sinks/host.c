@@ -31,6 +31,8 @@ enum { MANIFEST_SHARE = 50, MANIFEST_SHARE_CHANGED = 10 };
 /* A sink that takes this much of a second is reported, and not again for a while. */
 #define SLOW_NS (TD_SEC_NS / 2)
 #define SLOW_AGAIN_NS (10 * TD_SEC_NS)
+/* A folder that was removed and cannot be made anew. */
+#define FOLDER_AGAIN_NS (5 * TD_SEC_NS)
 
 enum { HOST_PATH_MAX = 512, HOST_FRAME_MAX = 5760 };
 
@@ -57,7 +59,9 @@ struct sink_session {
 	uint64_t describing_ns; /* what the manifest took, without waiting for disks */
 	bool changed;           /* the manifest lacks more than numbers */
 	bool failed, manifest_failed;
+	bool full, folder_lost; /* said */
 	bool live;
+	uint64_t min_free, folder_tried_ns;
 	struct td_session info;
 	int16_t *mixed; /* a frame in the channels it did not come in; HOST_FRAME_MAX * 2 */
 	struct manifest *manifest;
@@ -81,10 +85,11 @@ static void emit(struct sink_session *s, enum sink_event_type type, const char *
 {
 	struct sink_event event = { type, path, text, user_id, samples };
 
-	if (type == SINK_EVENT_FAILED)
-		s->failed = true;
+	bool failed = type == SINK_EVENT_FAILED || type == SINK_EVENT_FULL;
+
+	s->failed = s->failed || failed;
 	if (text != NULL && s->manifest != NULL)
-		manifest_event(s->manifest, type == SINK_EVENT_FAILED ? "failed" : "warning", text,
+		manifest_event(s->manifest, failed ? "failed" : "warning", text,
 			position(s, s->now_ns));
 	s->changed = true;
 	if (s->event != NULL)
@@ -339,6 +344,7 @@ int sink_session_open(struct sink_session **ret, const struct sink_session_conf 
 	s->event = conf->event;
 	s->user = conf->user;
 	s->live = conf->live;
+	s->min_free = conf->min_free;
 	s->info = (struct td_session){ .size = sizeof(s->info),
 		.dir_fd = -1,
 		.start_ns = conf->start_ns,
@@ -562,6 +568,61 @@ void sink_session_mark(struct sink_session *s, const char *type, const char *tex
 	s->changed = true;
 }
 
+/* The descriptor stays the same: every sink makes its next file in the new folder. */
+static int make_folder_anew(struct sink_session *s)
+{
+	char name[FOLDER_NAME_MAX], err[HOST_PATH_MAX];
+	int fd, r;
+
+	(void)sink_out_prepare(s->out_dir, err, sizeof(err));
+	if ((r = folder_create(&fd, name, s->out_dir, s->name)) < 0)
+		return r;
+	r = dup3(fd, s->dir_fd, O_CLOEXEC) >= 0 ? TD_OK : TD_ERR_IO;
+	close(fd);
+	if (r == TD_OK)
+		memcpy(s->name, name, sizeof(s->name));
+	return r;
+}
+
+static void watch_folder(struct sink_session *s)
+{
+	char was[FOLDER_NAME_MAX], text[2 * HOST_PATH_MAX];
+	int r;
+
+	if (!folder_is_gone(s->dir_fd) ||
+		(s->folder_lost && s->now_ns - s->folder_tried_ns < FOLDER_AGAIN_NS))
+		return;
+	memcpy(was, s->name, sizeof(was));
+	s->folder_tried_ns = s->now_ns;
+	r = make_folder_anew(s);
+	if (r == TD_OK)
+		snprintf(text, sizeof(text), "the recording goes on in %s", s->name);
+	else
+		snprintf(text, sizeof(text), "it cannot be made anew: %s",
+			r == TD_ERR_IO ? strerror(errno) : td_strerror(r));
+	if (!s->folder_lost) {
+		char full[3 * HOST_PATH_MAX];
+
+		snprintf(full, sizeof(full),
+			"%s: somebody removed this folder, and what was in it is lost; %s", was,
+			text);
+		emit(s, SINK_EVENT_FAILED, NULL, full, 0, 0);
+	} else if (r == TD_OK) {
+		emit(s, SINK_EVENT_WARNING, NULL, text, 0, 0);
+	}
+	s->folder_lost = r < 0;
+}
+
+static void watch_room(struct sink_session *s)
+{
+	char text[HOST_PATH_MAX];
+
+	if (s->full || folder_has_room(s->dir_fd, s->min_free, text, sizeof(text)) == TD_OK)
+		return;
+	s->full = true;
+	emit(s, SINK_EVENT_FULL, NULL, text, 0, 0);
+}
+
 void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 {
 	uint64_t past_ns;
@@ -571,12 +632,14 @@ void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 	if (s->now_ns - s->refreshed_ns < REFRESH_NS)
 		return;
 	s->refreshed_ns = s->now_ns;
+	watch_folder(s);
 	/* In a replay time goes as fast as the disk does: it says nothing about the call. */
 	DISPATCH(s, tick, s->live ? now_ns : 0);
 	past_ns = s->now_ns - s->watched_ns;
 	if (past_ns < WATCH_NS)
 		return;
 	s->watched_ns = s->now_ns;
+	watch_room(s);
 	for (size_t i = 0; i < s->sink_count; i++)
 		watch_speed(&s->sinks[i], past_ns);
 	if (is_manifest_due(s))

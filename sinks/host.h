@@ -39,6 +39,9 @@ void sink_list(FILE *out);
 /* Makes the folder (0700, parents too) and tries to write in it. TD_ERR_IO and a one-line reason.
  */
 int sink_out_prepare(const char *dir, char *err, size_t err_len);
+/* Whether min_free bytes are left where the folder is: TD_ERR_LIMIT, and one line that says what
+ * is. Where that cannot be found out, they are. */
+int sink_out_has_room(const char *dir, uint64_t min_free, char *err, size_t err_len);
 
 /* ---- sessions ---- */
 
@@ -48,7 +51,8 @@ enum sink_event_type {
 	SINK_EVENT_FILE_OPENED, /* path, user_id */
 	SINK_EVENT_FILE_CLOSED, /* path, user_id, samples */
 	SINK_EVENT_WARNING,     /* text: one clear sentence */
-	SINK_EVENT_FAILED, /* text: this sink or file writes no more; the recording is incomplete */
+	SINK_EVENT_FAILED,      /* text: something cannot be written; the recording is incomplete */
+	SINK_EVENT_FULL, /* text: less than min_free is left. Once; the session should be closed */
 };
 struct sink_event {
 	enum sink_event_type type;
@@ -73,7 +77,8 @@ struct sink_session_conf {
 	uint64_t guild_id, channel_id, user_id; /* user_id: ourselves */
 	uint64_t start_ns;                      /* position 0 of every track */
 	uint64_t start_utc_ns;                  /* the same instant in wall time */
-	bool live; /* what comes does not wait: a sink that is slow is reported */
+	bool live;         /* what comes does not wait: a sink that is slow is reported */
+	uint64_t min_free; /* bytes; 0: the disk may be filled */
 	const struct sink_spec *const *specs;
 	size_t spec_count;
 	void (*event)(void *user, const struct sink_event *event);
@@ -114,7 +119,8 @@ void sink_session_code(struct sink_session *s, uint64_t epoch, const char *code,
 	const uint64_t *members, size_t count, uint64_t at_ns);
 
 /* Time has come this far: files are refreshed, at most every 400 ms, and the manifest, at most once
- * a second. */
+ * a second. A folder that somebody removed is made anew then, and every file in it: what is said
+ * now cannot be recorded later, and a folder is soon removed again. */
 void sink_session_tick(struct sink_session *s, uint64_t now_ns);
 
 /* Ends at end_ns: every track is filled with silence up to there, finished and closed; the manifest

@@ -21,6 +21,7 @@ struct outfile {
 	char *name;
 	struct outfile_besides besides;
 	uint64_t stored; /* size of the file on disk */
+	uint64_t whole;  /* size when it was flushed last */
 	uint64_t base;   /* where buf[0] belongs; stored <= base, between them is a hole to be */
 	size_t used;
 	uint8_t *buf;
@@ -96,6 +97,38 @@ static int outfile_fail(struct outfile *f)
 	return TD_ERR_IO;
 }
 
+bool outfile_is_gone(const struct outfile *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+int outfile_rewind(struct outfile *f, uint64_t length)
+{
+	int r;
+
+	if (length > f->stored) {
+		errno = EINVAL;
+		return TD_ERR_IO;
+	}
+	do {
+		r = sys->ftruncate(f->fd, (off_t)length);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return outfile_fail(f);
+	f->stored = f->base = f->whole = length;
+	f->used = 0;
+	f->error = 0;
+	return TD_OK;
+}
+
+void outfile_cut(struct outfile *f)
+{
+	if (f->error != 0 && f->stored > f->whole && sys->ftruncate(f->fd, (off_t)f->whole) == 0)
+		f->stored = f->base = f->whole;
+}
+
 /* Writes all of it. *ret_done: bytes that made it, also on TD_ERR_IO. */
 static int write_at(int fd, uint64_t at, const uint8_t *data, size_t len, size_t *ret_done)
 {
@@ -153,6 +186,7 @@ int outfile_flush(struct outfile *f)
 			return outfile_fail(f);
 		f->stored = f->base;
 	}
+	f->whole = f->stored;
 	return TD_OK;
 }
 

@@ -50,6 +50,14 @@ int outfile_sync(struct outfile *f);
 /* The errno of the first failure, of this file or one beside it; 0: none. */
 int outfile_errno(const struct outfile *f);
 
+/* Whether somebody removed it: it can be written, and nobody will find it. */
+bool outfile_is_gone(const struct outfile *f);
+/* Cuts f off at `length`, which is stored, and goes on from there as if nothing had failed. */
+int outfile_rewind(struct outfile *f, uint64_t length);
+
+/* After a failure: takes back what came since it was flushed last, which may end in the middle. */
+void outfile_cut(struct outfile *f);
+
 /* Calls f `to`, and what is beside it after it, unless one of these is taken (EEXIST): all or
  * nothing. */
 int outfile_take_name(struct outfile *f, const char *to);

@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "sinks/folder.h"
 #include "sinks/outfile.h"
 #include "sinks/registry.h"
 #include "sinks/shape.h"
@@ -94,6 +95,7 @@ struct segments {
 	char folder[FOLDER_LEN]; /* of the utterances; the index is called so, too */
 	int folder_fd;
 	struct outfile *index;
+	uint64_t index_length; /* whole lines */
 	TAILQ_HEAD(, segments_track) tracks;
 	uint32_t serial;      /* of files that have no name yet */
 	bool failed, failing; /* something was lost; the last one was */
@@ -194,11 +196,45 @@ static int make_folder(struct segments *s)
 	return s->folder_fd >= 0 ? TD_OK : TD_ERR_IO;
 }
 
+static int make_index(struct segments *s)
+{
+	char name[FOLDER_LEN + 8];
+	struct outfile *index;
+	int r;
+
+	snprintf(name, sizeof(name), "%s.jsonl", s->folder);
+	if ((r = outfile_create(&index, s->info->dir_fd, name)) < 0)
+		return r;
+	outfile_free(s->index);
+	s->index = index;
+	s->index_length = 0;
+	return TD_OK;
+}
+
+/* Somebody removed the session's folder, or what is ours in it: anew, from the next utterance on.
+ */
+static void watch_folder(struct segments *s)
+{
+	int fd = s->folder_fd;
+
+	if (folder_is_gone(s->info->dir_fd))
+		return; /* it is tried again; the host says so */
+	if (folder_is_gone(fd) && make_folder(s) == TD_OK) {
+		/* Files that are being written know it by its number. */
+		(void)dup3(s->folder_fd, fd, O_CLOEXEC);
+		close(s->folder_fd);
+	}
+	s->folder_fd = fd;
+	if (outfile_is_gone(s->index)) {
+		s->failed = true;
+		(void)make_index(s);
+	}
+}
+
 static int segments_begin(void **ret_state, const struct td_host *host,
 	const struct td_session *session, const char *const *options)
 {
 	struct segments *s = calloc(1, sizeof(*s));
-	char index[FOLDER_LEN + 8];
 	int r;
 
 	if (s == NULL)
@@ -208,10 +244,7 @@ static int segments_begin(void **ret_state, const struct td_host *host,
 	s->info = session;
 	TAILQ_INIT(&s->tracks);
 	s->folder_fd = -1;
-	if ((r = make_folder(s)) < 0)
-		goto out;
-	snprintf(index, sizeof(index), "%s.jsonl", s->folder);
-	if ((r = outfile_create(&s->index, session->dir_fd, index)) < 0)
+	if ((r = make_folder(s)) < 0 || (r = make_index(s)) < 0)
 		goto out;
 	*ret_state = s;
 	s = NULL;
@@ -262,10 +295,13 @@ static void drop(struct segments_track *t)
 	t->shape = NULL;
 }
 
-static void drop_lost(struct segments_track *t, int r)
+/* cause: errno when it is known; 0: it is the file's, or the last one. */
+static void drop_lost(struct segments_track *t, int r, int cause)
 {
-	int cause = t->file != NULL && outfile_errno(t->file) != 0 ? outfile_errno(t->file) : errno;
-
+	if (t->file != NULL && outfile_errno(t->file) != 0)
+		cause = outfile_errno(t->file);
+	else if (cause == 0)
+		cause = errno;
 	drop(t);
 	lost(t, r, cause);
 }
@@ -316,13 +352,15 @@ static int put_silence(void *user, uint64_t n)
 	return t->session->conf.writer->silence(t->writer, n);
 }
 
-/* One write, so that a reader never sees half a line. */
+/* One write, so that a reader never sees half a line; where a full disk left one, it goes first. */
 static int add_line(struct segments_track *t, const char *name)
 {
 	struct segments *s = t->session;
 	char line[512], user[32] = "null", utc[UTC_TEXT];
 	int r;
 
+	if (outfile_errno(s->index) != 0 && (r = outfile_rewind(s->index, s->index_length)) < 0)
+		return r;
 	if (t->user_id != 0)
 		snprintf(user, sizeof(user), "\"%" PRIu64 "\"", t->user_id);
 	utc_text(utc, t->conf.start_utc_ns);
@@ -332,9 +370,11 @@ static int add_line(struct segments_track *t, const char *name)
 		",\"samples\":%" PRIu64 ",\"start_utc\":\"%s\"}\n",
 		user, t->ssrc, s->folder, name, (double)t->first / TD_RATE,
 		(double)(t->end - t->first) / TD_RATE, t->first, t->end - t->first, utc);
-	if ((r = outfile_append(s->index, line, strlen(line))) < 0)
+	if ((r = outfile_append(s->index, line, strlen(line))) < 0 ||
+		(r = outfile_flush(s->index)) < 0)
 		return r;
-	return outfile_flush(s->index);
+	s->index_length += strlen(line);
+	return TD_OK;
 }
 
 /* <speaker>-<milliseconds since the session's start>.<format>: in the order of time by name. */
@@ -379,7 +419,8 @@ static void end(struct segments_track *t)
 	t->writer = NULL;
 	if (r < 0 || (r = outfile_flush(t->file)) < 0 || (r = take_name(t, name)) < 0)
 		goto out;
-	r = add_line(t, name);
+	if ((r = add_line(t, name)) < 0)
+		goto out;
 	snprintf(path, sizeof(path), "%s/%s", s->folder, name);
 	event.samples = t->end - t->first;
 	s->host->event(s->host->user, &event);
@@ -387,11 +428,10 @@ static void end(struct segments_track *t)
 	t->file = NULL;
 	shape_free(t->shape);
 	t->shape = NULL;
-	if (r == TD_OK)
-		s->failing = false;
+	s->failing = false;
 out:
 	if (r < 0)
-		drop_lost(t, r);
+		drop_lost(t, r, outfile_errno(s->index));
 }
 
 /* ---- the track ---- */
@@ -447,7 +487,7 @@ static uint32_t put_sound(struct segments_track *t, const int16_t *pcm, uint32_t
 	t->position += samples;
 	t->end = t->position;
 	if (r < 0)
-		drop_lost(t, r);
+		drop_lost(t, r, 0);
 	return samples;
 }
 
@@ -485,6 +525,7 @@ static int segments_tick(void *state, uint64_t now_ns)
 	struct segments_track *t;
 	int64_t now;
 
+	watch_folder(s);
 	if (now_ns < s->info->start_ns + UNDER_WAY_NS)
 		return TD_OK;
 	now = td_ns_to_samples((int64_t)(now_ns - UNDER_WAY_NS - s->info->start_ns));

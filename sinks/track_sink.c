@@ -184,13 +184,16 @@ static int tracks_finish(void *state, uint64_t end_ns)
 	return r;
 }
 
-/* A file that failed may end before it. */
+/* A file that failed may end before it; between parts there may be a gap. */
 static uint64_t first_sample(const struct track *t, const struct td_file *file)
 {
-	uint64_t end = file->samples;
+	const struct td_part *last =
+		file->part_count > 0 ? &file->parts[file->part_count - 1] : NULL;
+	uint64_t from = last != NULL ? last->position : 0;
+	uint64_t end = last != NULL ? from + last->samples : file->samples;
 
 	for (uint32_t i = 0; i < file->cut_count; i++)
-		end += file->cuts[i].samples;
+		end += file->cuts[i].position >= from ? file->cuts[i].samples : 0;
 	return t->first_sample >= 0 && (uint64_t)t->first_sample < end ? (uint64_t)t->first_sample
 								       : TD_NO_SAMPLE;
 }

@@ -97,15 +97,12 @@ static const char *cuts_read(struct job_track *ret, struct arena *arena, const j
 static const char *stem_of(struct arena *arena, const char *file, bool parts)
 {
 	char *stem = arena_copy(arena, file), *p = strrchr(stem, '.');
-	size_t digits;
 
 	if (p != NULL && p != stem)
 		*p = '\0';
-	if (parts && (p = strrchr(stem, '-')) != NULL && p != stem) {
-		digits = strspn(p + 1, "0123456789");
-		if (digits >= 3 && p[1 + digits] == '\0')
-			*p = '\0';
-	}
+	/* A track that was not split may have parts, too; its first one has no number. */
+	if (parts && (p = strrchr(stem, '-')) != NULL && p != stem && strcmp(p, "-001") == 0)
+		*p = '\0';
 	return stem;
 }
 

@@ -1116,7 +1116,7 @@ static void a_disk_that_fills_up(void **state)
 	}
 }
 
-/* A part that cannot begin ends one track with one event; the others go on. */
+/* A part that cannot begin interrupts one track with one event; the others go on. */
 static void a_part_that_cannot_begin(void **state)
 {
 	char path[256];
@@ -1131,8 +1131,8 @@ static void a_part_that_cannot_begin(void **state)
 	talk(3000, SECONDS * 1000);
 	assert_int_equal(end(SECONDS * 1000), TD_ERR_IO);
 	assert_int_equal(count_events("failed"), 1);
-	assert_int_equal(count_events("failed 70-003.wav: File exists; this speaker is not "
-				      "recorded any more"),
+	assert_int_equal(count_events("failed 70-003.wav: File exists; nothing more of this "
+				      "speaker is written until it can be made"),
 		1);
 	json = manifest("s");
 	assert_int_equal(json_array_size(list(json_array_get(list(json, "tracks"), 0), "parts")),

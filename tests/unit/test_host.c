@@ -656,7 +656,8 @@ static void disk_full(void **state)
 		failed += strncmp(events[i], "failed", 6) == 0;
 	assert_int_equal(failed, 1);
 	assert_string_equal(events[2],
-		"failed 7.wav: No space left on device; this file ends here user=0 samples=0");
+		"failed 7.wav: No space left on device; this file ends here, and the next one "
+		"begins when it can be written user=0 samples=0");
 	/* what was there stays, and the other one is whole */
 	assert_true(length_of("s/7.wav") >= 48000);
 	assert_true(length_of("s/7.wav") < 48000 + 16384);
@@ -703,7 +704,8 @@ static void nothing_can_be_written_any_more(void **state)
 	/* once for the file, once for the manifest */
 	assert_int_equal(event_count, 3);
 	assert_string_equal(events[1],
-		"failed 7.wav: Input/output error; this speaker is not recorded user=0 samples=0");
+		"failed 7.wav: Input/output error; nothing more of this speaker is written until "
+		"it can be made user=0 samples=0");
 	assert_string_equal(events[2], "failed session.json: Input/output error user=0 samples=0");
 	assert_int_equal(close_session(9000), TD_ERR_IO);
 	assert_int_equal(summary_count, 0);

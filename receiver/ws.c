@@ -38,6 +38,7 @@ struct ws {
 	bool doomed;
 	bool detached; /* the caller has called ws_close(): no callbacks any more */
 	uint16_t close_code, peer_code;
+	const char *why;   /* we could not go on; NULL: we could */
 	char refused[160]; /* why the certificate was refused; "" when it was not */
 	struct ws_message *out, **out_end;
 	uint8_t *in;
@@ -136,19 +137,28 @@ static void verify_certificate(struct ws *w, X509_STORE_CTX *store)
 			w->conf.host, X509_verify_cert_error_string(error));
 }
 
+/* Never by returning -1: see doom_run(). Without a detour through the caller, who is told when it
+ * is done. */
+static int fail(struct ws *w, uint16_t code, const char *why)
+{
+	w->close_code = code;
+	w->why = why;
+	doom(w);
+	return 0;
+}
+
 static int on_receive(struct ws *w, struct lws *wsi, const uint8_t *data, size_t len)
 {
-	if (len > WS_MAX_MESSAGE - w->in_len) {
-		lws_close_reason(wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, NULL, 0);
-		w->peer_code = LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE;
-		return -1;
-	}
+	if (w->doomed)
+		return 0;
+	if (len > WS_MAX_MESSAGE - w->in_len)
+		return fail(w, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "a message of more than 1 MiB");
 	if (w->in_len + len > w->in_cap) {
 		size_t cap = w->in_len + len + 4096;
 		uint8_t *bigger = realloc(w->in, cap);
 
 		if (bigger == NULL)
-			return -1;
+			return fail(w, 0, "out of memory");
 		w->in = bigger;
 		w->in_cap = cap;
 	}
@@ -172,6 +182,8 @@ static int on_writeable(struct ws *w, struct lws *wsi)
 	struct ws_message *m = w->out;
 	int n;
 
+	if (w->doomed)
+		return 0;
 	if (m == NULL) {
 		if (w->detached)
 			doom(w);
@@ -180,7 +192,7 @@ static int on_writeable(struct ws *w, struct lws *wsi)
 	n = lws_write(wsi, m->bytes + LWS_PRE, m->len,
 		m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
 	if (n < (int)m->len)
-		return -1;
+		return fail(w, 0, "cannot send");
 	w->out = m->next;
 	if (w->out == NULL)
 		w->out_end = &w->out;
@@ -200,7 +212,11 @@ static void on_gone(struct ws *w, const char *reason)
 	if (w->opening)
 		return; /* connect_to() reports it */
 	if (!w->detached)
-		w->conf.closed(w->conf.user, w->peer_code, fatal ? w->refused : reason, fatal);
+		w->conf.closed(w->conf.user, w->peer_code,
+			fatal                    ? w->refused
+				: w->why != NULL ? w->why
+						 : reason,
+			fatal);
 	ws_free(w);
 }
 

@@ -93,11 +93,12 @@ static int read_server(struct keys_file *k, const json_t *root, const struct com
 static int read_speaker(struct keys_speaker *ret, const json_t *v, const struct complaint *to)
 {
 	const json_t *from = json_object_get(v, "from_us");
-	int64_t ssrc, from_us = 0;
+	int64_t ssrc = 0, from_us = 0;
 
 	if (!json_is_object(v))
 		return wrong(to, "speakers", "holds something that is not an object");
-	if (json_read_int(&ssrc, json_object_get(v, "ssrc"), 0, UINT32_MAX) != TD_OK)
+	ret->left = json_is_true(json_object_get(v, "left"));
+	if (!ret->left && json_read_int(&ssrc, json_object_get(v, "ssrc"), 0, UINT32_MAX) != TD_OK)
 		return wrong(to, "speakers.ssrc", "not a number of 32 bits");
 	if (json_read_id(&ret->user_id, json_object_get(v, "user_id")) != TD_OK)
 		return wrong(to, "speakers.user_id", "not an id (a decimal string)");

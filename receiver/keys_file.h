@@ -15,6 +15,7 @@ struct keys_speaker {
 	uint64_t user_id;
 	uint64_t from_ns; /* after the capture's first packet */
 	uint32_t ssrc;
+	bool left; /* has left: without SSRC */
 };
 
 /* Keys of end-to-end encryption from some time on, as a DAVE session would have brought them. */

@@ -43,17 +43,34 @@ struct replay {
 
 /* ---- packets ---- */
 
+/* Nothing of them is kept in mind any more. */
+static void forget_speaker(struct replay *p, const struct keys_speaker *s)
+{
+	struct lane_control *control =
+		recorder_control(LANE_SPEAKER_LEFT, TD_REPLAY_BASE_NS + s->from_ns);
+
+	lane_conn_speaker_gone(p->lane, p->conn, s->user_id);
+	if (control == NULL)
+		return;
+	control->user_id = s->user_id;
+	lane_control(p->lane, p->conn, control);
+}
+
 /* Speakers are named at their time, which is between two packets. */
 static void name_speakers(struct replay *p, uint64_t at_ns)
 {
 	while (p->speakers_named < p->keys->speaker_count &&
 		p->keys->speakers[p->speakers_named].from_ns <= at_ns) {
 		const struct keys_speaker *s = &p->keys->speakers[p->speakers_named++];
-		struct lane_control *control =
-			recorder_control(LANE_SPEAKER, TD_REPLAY_BASE_NS + s->from_ns);
+		struct lane_control *control;
 
 		if (s->user_id == p->keys->user_id)
 			continue;
+		if (s->left) {
+			forget_speaker(p, s);
+			continue;
+		}
+		control = recorder_control(LANE_SPEAKER, TD_REPLAY_BASE_NS + s->from_ns);
 		if (control != NULL) {
 			control->user_id = s->user_id;
 			control->ssrc = s->ssrc;
@@ -286,7 +303,7 @@ static uint32_t own_ssrc(const struct keys_file *k)
 	size_t i;
 
 	for (i = 0; i < k->speaker_count; i++) {
-		if (k->speakers[i].user_id == k->user_id)
+		if (k->speakers[i].user_id == k->user_id && !k->speakers[i].left)
 			return k->speakers[i].ssrc;
 	}
 	return 0;

@@ -29,7 +29,9 @@ static void a_whole_file_is_read(void **state)
 		"\"server\":{\"ip\":\"192.0.2.7\",\"port\":50001},"
 		"\"speakers\":[{\"ssrc\":9,\"user_id\":\"18446744073709551615\",\"from_us\":5000},"
 		"{\"ssrc\":4294967295,\"user_id\":\"8\"},"
-		"{\"ssrc\":10,\"user_id\":\"7\",\"from_us\":5000}]}";
+		"{\"ssrc\":10,\"user_id\":\"7\",\"from_us\":5000},"
+		"{\"left\":true,\"user_id\":\"7\",\"from_us\":6000},"
+		"{\"left\":false,\"ssrc\":11,\"user_id\":\"7\",\"from_us\":7000}]}";
 	struct keys_file *k;
 	char err[128];
 	int i;
@@ -47,13 +49,19 @@ static void a_whole_file_is_read(void **state)
 	assert_int_equal(k->server.ip[3], 7);
 	assert_int_equal(k->server.port, 50001);
 	/* by time; equal times as given */
-	assert_int_equal(k->speaker_count, 3);
+	assert_int_equal(k->speaker_count, 5);
 	assert_int_equal(k->speakers[0].ssrc, 4294967295u);
 	assert_int_equal(k->speakers[0].from_ns, 0);
 	assert_int_equal(k->speakers[1].ssrc, 9);
 	assert_int_equal(k->speakers[1].from_ns, 5000000);
 	assert_true(k->speakers[1].user_id == UINT64_MAX);
 	assert_int_equal(k->speakers[2].ssrc, 10);
+	assert_false(k->speakers[2].left);
+	assert_true(k->speakers[3].left);
+	assert_int_equal(k->speakers[3].user_id, 7);
+	assert_int_equal(k->speakers[3].from_ns, 6000000);
+	assert_false(k->speakers[4].left);
+	assert_int_equal(k->speakers[4].ssrc, 11);
 	keys_file_free(k);
 }
 

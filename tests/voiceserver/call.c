@@ -7,6 +7,7 @@
 #include "common/ids.h"
 #include "common/rtp.h"
 #include "tests/voiceserver/call.h"
+#include "tests/voiceserver/capture.h"
 #include "tests/voiceserver/dave.h"
 #include "tests/voiceserver/events.h"
 #include "tests/voiceserver/gateway.h"
@@ -481,6 +482,8 @@ static void member_cue(struct call *c, const struct cue *q)
 		m->named = true;
 	else
 		m->present = q->kind == CUE_JOIN;
+	if (q->kind == CUE_LEAVE && c->capture != NULL)
+		capture_left(c->capture, c->server->now_ns + (uint64_t)c->server->utc_ns, id);
 	for (s = c->sessions; s != NULL; s = s->next) {
 		if (!s->described)
 			continue;

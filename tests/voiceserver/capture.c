@@ -184,3 +184,13 @@ void capture_speaker(struct capture *c, uint64_t utc_ns, uint32_t ssrc, uint64_t
 			json_pack("{s:I, s:s, s:I}", "ssrc", (json_int_t)ssrc, "user_id",
 				td_id_format(id, user_id), "from_us", from_us(c, utc_ns)));
 }
+
+void capture_left(struct capture *c, uint64_t utc_ns, uint64_t user_id)
+{
+	char id[TD_ID_TEXT];
+
+	if (!c->ended)
+		json_array_append_new(c->speakers,
+			json_pack("{s:s, s:I, s:b}", "user_id", td_id_format(id, user_id),
+				"from_us", from_us(c, utc_ns), "left", 1));
+}

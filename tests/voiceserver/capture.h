@@ -29,5 +29,7 @@ void capture_dave(struct capture *c, uint64_t utc_ns, unsigned version, uint64_t
 	json_t *senders);
 /* The recorder is told at utc_ns whose ssrc this is. */
 void capture_speaker(struct capture *c, uint64_t utc_ns, uint32_t ssrc, uint64_t user_id);
+/* The recorder is told at utc_ns that this user has left. */
+void capture_left(struct capture *c, uint64_t utc_ns, uint64_t user_id);
 
 #endif

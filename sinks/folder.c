@@ -50,9 +50,8 @@ static bool is_plain_name(const char *name)
 /* The nth folder of a name. */
 static void numbered(char ret[static FOLDER_NAME_MAX], const char *name, unsigned n)
 {
-	if (n < 2)
-		snprintf(ret, FOLDER_NAME_MAX, "%s", name);
-	else
+	snprintf(ret, FOLDER_NAME_MAX, "%s", name);
+	if (n >= 2 && n <= FOLDER_TRIES)
 		snprintf(ret, FOLDER_NAME_MAX, "%.*s-%u", FOLDER_NAME_MAX - FOLDER_SUFFIX_MAX, name,
 			n);
 }

@@ -24,7 +24,8 @@
  * Once by ear: the beeps are looked for in the whole track by their pitch, whatever the truth says,
  * and only then compared with it. Once by what was sent: the packets of every stretch of speech are
  * decoded here once more and must be found in one piece, so that not one sample was put in or taken
- * out. And nothing else may sound in the track.
+ * out. And nothing else may sound in the track. Calls of more speakers are checked six at a time:
+ * GROUP counts from 0.
  */
 enum { BLOCK = TD_RATE, FRAME = CLIP_FRAME, LOUD = 2500, EAR = 144, NEAR = 2 * TD_RATE };
 /* An Opus decoder conceals this much of a loss, the worker writes it, and the stretch ends. */
@@ -89,6 +90,7 @@ struct check {
 	const char *folder;
 	double zero_ns; /* position 0, call time */
 	int64_t samples;
+	unsigned group; /* of as many speakers as there are in align_call's call */
 	bool verbose;
 };
 
@@ -625,11 +627,12 @@ static int part_copy(FILE *out, const char *path)
 
 static int all_run(struct check *c, json_t *speakers, const char *csv_path)
 {
-	size_t i, n = json_array_size(speakers);
+	size_t i, first = c->group * BEEP_SPEAKERS, n = json_array_size(speakers) - first;
 	char part[4096], line[256];
 	int status, worst = 0;
 	FILE *csv, *said[BEEP_SPEAKERS];
 
+	n = n < BEEP_SPEAKERS ? n : BEEP_SPEAKERS;
 	fflush(stdout);
 	for (i = 0; i < n; i++) {
 		snprintf(part, sizeof(part), "%s.%zu", csv_path, i);
@@ -637,7 +640,8 @@ static int all_run(struct check *c, json_t *speakers, const char *csv_path)
 			return 3;
 		if (fork() == 0) {
 			dup2(fileno(said[i]), STDOUT_FILENO);
-			status = speaker_run(c, (unsigned)i, json_array_get(speakers, i), part);
+			status = speaker_run(c, (unsigned)i, json_array_get(speakers, first + i),
+				part);
 			fflush(stdout);
 			_exit(status);
 		}
@@ -677,10 +681,15 @@ int main(int argc, char **argv)
 	char path[4096];
 	int opt, r = 3;
 
-	while ((opt = getopt(argc, argv, "v")) == 'v')
-		c.verbose = true;
+	while ((opt = getopt(argc, argv, "vg:")) == 'v' || opt == 'g') {
+		if (opt == 'v')
+			c.verbose = true;
+		else
+			c.group = (unsigned)atoi(optarg);
+	}
 	if (opt != -1 || argc - optind != 3) {
-		fprintf(stderr, "usage: align_check [-v] TRUTH.json SESSION-FOLDER ERRORS.csv\n");
+		fprintf(stderr,
+			"usage: align_check [-v] [-g GROUP] TRUTH.json SESSION-FOLDER ERRORS.csv\n");
 		return 2;
 	}
 	c.folder = argv[optind + 1];
@@ -692,8 +701,8 @@ int main(int argc, char **argv)
 	speakers = json_object_get(guild, "speakers");
 	c.samples = json_integer_value(json_object_get(c.session, "samples"));
 	c.zero_ns = json_number_value(json_object_get(guild, "first_datagram_us")) * 1e3;
-	if (c.media == NULL || c.samples <= 0 || json_array_size(speakers) == 0 ||
-		json_array_size(speakers) > BEEP_SPEAKERS)
+	if (c.media == NULL || c.samples <= 0 ||
+		json_array_size(speakers) <= c.group * BEEP_SPEAKERS)
 		fprintf(stderr, "align_check: this is not a call of align_call\n");
 	else if (json_array_size(json_object_get(c.session, "tracks")) == json_array_size(speakers))
 		r = all_run(&c, speakers, argv[optind + 2]);

@@ -55,7 +55,7 @@ PLUGINS := $(patsubst examples/%.c,$(BUILD)/plugins/%.so,$(wildcard examples/*.c
 VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
 all: $(BUILD)/receiver $(BUILD)/unpacker $(BUILD)/convert $(PLUGINS)
-tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
+tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 
 ## demo: record a loopback call of three speakers and show the tracks
 demo: deps
@@ -124,6 +124,8 @@ $(BUILD)/tests/track_check: $(call obj,tests/tools/track_check.c tests/tools/tru
 	$(call link,common sinks tests)
 $(BUILD)/tests/kill_check: $(call obj,tests/tools/kill_check.c) $(BUILD)/libcommon.a
 	$(call link,common sinks tests)
+$(BUILD)/tests/mem_scan: $(call obj,tests/tools/mem_scan.c)
+	$(call link,common)
 $(ALIGN): $(BUILD)/tests/%: $(BUILD)/obj/tests/align/%.o $(BUILD)/obj/tests/voiceserver/ogg_clip.o $(LIBS)
 	$(call link,common sinks tests)
 $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)

@@ -11,7 +11,7 @@
 #include "common/err.h"
 
 /* Capabilities are numbered without gaps; the kernel knows no number behind its last one. */
-static int drop_bounding(void)
+int capabilities_bound(void)
 {
 	int cap, there;
 
@@ -29,7 +29,7 @@ int capabilities_drop(void)
 	size_t i;
 
 	/* The bounding set first: CAP_SETPCAP goes with the others. */
-	if (drop_bounding() != TD_OK ||
+	if (capabilities_bound() != TD_OK ||
 		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 ||
 		syscall(SYS_capset, &hdr, sets) != 0 || syscall(SYS_capget, &hdr, sets) != 0)
 		return TD_ERR_SYS;

@@ -10,4 +10,7 @@
  */
 int capabilities_drop(void);
 
+/* The bounding set's part of it alone. */
+int capabilities_bound(void);
+
 #endif

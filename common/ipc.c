@@ -147,7 +147,7 @@ int ipc_reader_next(struct ipc_reader *r, struct ipc_msg *ret)
 	ret->data = at + sizeof(hdr) + rule->fixed;
 	ret->data_len = hdr.len - rule->fixed;
 	r->head += sizeof(hdr) + padded(hdr.len);
-	r->secret = hdr.type == IPC_KEY ? padded(hdr.len) : 0;
+	r->secret = hdr.type == IPC_KEY || hdr.type == IPC_DAVE_EPOCH ? padded(hdr.len) : 0;
 	return 1;
 }
 

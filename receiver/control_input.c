@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "receiver/wipe.h"
 
 /* Cuts bytes into lines. A line longer than CONTROL_LINE_MAX is refused once and skipped. */
 struct line_cutter {
@@ -48,6 +49,7 @@ static void line_end(struct line_cutter *cutter)
 		connection_info_wipe(&control.info);
 	}
 	sodium_memzero(cutter->line, cutter->len);
+	wipe_stack();
 	cutter->len = 0;
 	cutter->skipping = false;
 }
@@ -74,13 +76,14 @@ static void input_end(struct line_cutter *cutter)
 
 int control_input_read_file(const char *path, const struct control_input_handlers *handlers)
 {
-	struct line_cutter *cutter = calloc(1, sizeof(*cutter));
+	struct line_cutter *cutter = sodium_malloc(sizeof(*cutter));
 	int fd = open(path, O_RDONLY | O_CLOEXEC), saved, r = TD_ERR_IO;
 	char bytes[4096];
 	ssize_t n = -1;
 
 	if (cutter == NULL || fd < 0)
 		goto out;
+	sodium_memzero(cutter, sizeof(*cutter));
 	cutter->handlers = handlers;
 	while ((n = read(fd, bytes, sizeof(bytes))) > 0 || (n < 0 && errno == EINTR)) {
 		if (n > 0)
@@ -95,7 +98,7 @@ out:
 	sodium_memzero(bytes, sizeof(bytes));
 	if (fd >= 0)
 		close(fd);
-	free(cutter);
+	sodium_free(cutter);
 	errno = saved;
 	return r;
 }
@@ -104,7 +107,7 @@ out:
  * Standard input is read by a thread of its own: it may be a file, which no event loop can wait
  * for, or shared with the shell that started us, which would not like it non-blocking.
  */
-struct control_input {
+struct control_input { /* in locked memory */
 	struct control_input_handlers handlers;
 	struct line_cutter cutter;
 	pthread_t thread;
@@ -186,16 +189,17 @@ static void on_more(uv_async_t *async)
 int control_input_stdin(struct control_input **ret, uv_loop_t *loop,
 	const struct control_input_handlers *handlers)
 {
-	struct control_input *in = calloc(1, sizeof(*in));
+	struct control_input *in = sodium_malloc(sizeof(*in));
 
 	if (in == NULL)
 		return TD_ERR_NOMEM;
+	sodium_memzero(in, sizeof(*in));
 	in->handlers = *handlers;
 	in->cutter.handlers = &in->handlers;
 	pthread_mutex_init(&in->lock, NULL);
 	pthread_cond_init(&in->taken, NULL);
 	if (pipe2(in->wake, O_CLOEXEC) != 0) {
-		free(in);
+		sodium_free(in);
 		return TD_ERR_SYS;
 	}
 	if (uv_async_init(loop, &in->more, on_more) != 0 ||
@@ -212,8 +216,7 @@ static void on_async_closed(uv_handle_t *handle)
 
 	pthread_cond_destroy(&in->taken);
 	pthread_mutex_destroy(&in->lock);
-	sodium_memzero(in, sizeof(*in));
-	free(in);
+	sodium_free(in); /* wipes */
 }
 
 void control_input_free(struct control_input *in)

@@ -3,9 +3,9 @@
 /*
  * receiver, from start to end:
  *
- *  1 command line            5 the out folder is there and can be written
- *  2 log, progress, events   6 lanes: unpacker processes and their threads
- *  3 no core, no dump        7 the calls, or the capture
+ *  1 no core, no dump        5 the out folder is there and can be written
+ *  2 command line; no root   6 lanes: unpacker processes and their threads
+ *  3 log, progress, events   7 the calls, or the capture
  *  4 capture and keys read   8 loop until all is done; close files; the table
  */
 #include <errno.h>
@@ -16,9 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -27,6 +25,7 @@
 #include "common/log.h"
 #include "receiver/console.h"
 #include "receiver/events.h"
+#include "receiver/harden.h"
 #include "receiver/live.h"
 #include "receiver/options.h"
 #include "receiver/recorder.h"
@@ -155,18 +154,6 @@ static void on_broken(void *user, uint64_t conn)
 
 /* ---- start and end ---- */
 
-/* Keys and voices are in our memory: not in a core file, nor for a debugger of the same user. */
-static void harden(void)
-{
-	const struct rlimit none = { 0, 0 };
-
-	prctl(PR_SET_DUMPABLE, 0);
-	setrlimit(RLIMIT_CORE, &none);
-	umask(077);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow costs that file */
-}
-
 /* A descriptor a track, a few a call: as many as we may have. */
 static void raise_descriptors(void)
 {
@@ -260,6 +247,7 @@ int main(int argc, char **argv)
 	struct console_conf console;
 	int status = EXIT_FAILED;
 
+	harden();
 	if (r == NULL || sodium_init() < 0 || uv_loop_init(&r->loop) != 0) {
 		fprintf(stderr, "%s: cannot start: out of memory\n", program_invocation_short_name);
 		return EXIT_FAILED;
@@ -275,7 +263,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s: cannot start: out of memory\n", program_invocation_short_name);
 		goto out;
 	}
-	harden();
 	raise_descriptors();
 	watch_signals(r);
 	status = run(r);

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "receiver/harden.h"
 
 enum { SESSION_NAME_MAX = 191 };
 #define SIZE_LIMIT (UINT64_C(1) << 50)
@@ -39,6 +40,7 @@ static const char usage[] =
 	"How it runs:\n"
 	"  --workers N           unpacker processes (default: number of CPUs)\n"
 	"  --duration SECONDS    stop after this much recording\n"
+	"  --user NAME[:GROUP]   started as root: become this user before anything else\n"
 	"  --rejoin-timeout SECONDS  wait for new connection info on stdin (default: 60)\n"
 	"  --ca-file PEM         trust these roots too\n"
 	"  --events              events as JSON lines on standard output\n"
@@ -74,6 +76,7 @@ enum option_id {
 	OPT_CA_FILE,
 	OPT_EVENTS,
 	OPT_LOG_FORMAT,
+	OPT_USER,
 };
 
 static const struct option long_options[] = {
@@ -93,6 +96,7 @@ static const struct option long_options[] = {
 	{ "ca-file", required_argument, NULL, OPT_CA_FILE },
 	{ "events", no_argument, NULL, OPT_EVENTS },
 	{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
+	{ "user", required_argument, NULL, OPT_USER },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, 'h' },
@@ -256,6 +260,9 @@ static int parse_one(struct options *o, int id, const char *value)
 			return complain("--log-format", value, "neither text nor json");
 		o->log_json = strcmp(value, "json") == 0;
 		return -1;
+	case OPT_USER:
+		o->user = value;
+		return -1;
 	case 'v':
 		o->verbose = true;
 		return -1;
@@ -297,6 +304,7 @@ static int check_together(struct options *o)
 
 int options_parse(struct options *ret, int argc, char **argv)
 {
+	char err[256];
 	int id, status;
 
 	*ret = (struct options){ .out = "recordings", .rejoin_timeout_ns = 60 * TD_SEC_NS };
@@ -307,6 +315,9 @@ int options_parse(struct options *ret, int argc, char **argv)
 	}
 	if (optind < argc)
 		return complain(argv[optind], NULL, "there are no arguments without an option");
+	/* Plugins are code of others: root is gone before they come. */
+	if (ret->user != NULL && harden_become(ret->user, err, sizeof(err)) != TD_OK)
+		return complain("--user", ret->user, err);
 	if ((status = load_plugins(ret)) >= 0)
 		return status;
 	if (ret->list_sinks) {

@@ -31,6 +31,7 @@ struct options {
 	uint64_t duration_ns; /* 0: no end */
 	uint64_t min_free;    /* bytes; 0: the disk may be filled */
 	uint64_t rejoin_timeout_ns;
+	const char *user; /* who we have become; NULL: who we were */
 	bool list_sinks, realtime, events, log_json, verbose, quiet;
 };
 

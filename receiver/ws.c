@@ -4,9 +4,11 @@
 #include <arpa/inet.h>
 #include <libwebsockets.h>
 #include <netdb.h>
+#include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <sodium.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +17,13 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "receiver/wipe.h"
 
 #define WS_PATH "/?v=8"
 enum { CLOSE_SECONDS = 5 };
+enum { MESSAGE_MIN = 24 };
 
-struct ws_message {
+struct ws_message { /* in locked memory */
 	struct ws_message *next;
 	size_t len;
 	bool binary;
@@ -41,7 +45,7 @@ struct ws {
 	const char *why;   /* we could not go on; NULL: we could */
 	char refused[160]; /* why the certificate was refused; "" when it was not */
 	struct ws_message *out, **out_end;
-	uint8_t *in;
+	uint8_t *in; /* locked memory */
 	size_t in_len, in_cap;
 };
 
@@ -50,7 +54,72 @@ struct ws_context {
 	uv_loop_t *loop;
 	uv_timer_t *doom;
 	struct ws *doomed;
+	uv_timer_t *wipe; /* of what the library has read */
 };
+
+/* ---- memory ---- */
+
+/*
+ * The library reads into a buffer of its own, somewhere in its context, and leaves there what it
+ * has read last: the session's key, until something as long comes. It tells nobody where. So each
+ * message is looked for, with the head of its frame; where messages have been found is that buffer,
+ * and is wiped whenever the library has gone through what it has read. One context a process.
+ */
+static struct {
+	uint8_t *context;
+	size_t len;
+	size_t from, to; /* where messages were found; to 0: nowhere */
+} library;
+
+/* All of the library's memory, wiped where it ends. */
+static void *library_realloc(void *p, size_t n, const char *what)
+{
+	uint8_t *fresh = wipe_realloc(p, n);
+
+	if (p != NULL && p == library.context)
+		library.context = NULL;
+	if (fresh != NULL && strcmp(what, "context") == 0) {
+		library.context = fresh;
+		library.len = n;
+		library.from = library.to = 0;
+	}
+	return fresh;
+}
+
+/* Short ones hold no secret, and may be anywhere by chance. */
+static void find_in_library(const uint8_t *data, size_t len)
+{
+	const size_t head = len < 126 ? 2 : 4;
+	uint8_t *found = NULL;
+	size_t at;
+
+	if (library.context != NULL && len >= MESSAGE_MIN)
+		found = memmem(library.context, library.len, data, len);
+	if (found == NULL || (size_t)(found - library.context) < head ||
+		found[-1] != (uint8_t)len || (found[-(ptrdiff_t)head] & 0x0f) > 2)
+		return;
+	at = (size_t)(found - library.context);
+	if (library.to == 0 || at < library.from)
+		library.from = at;
+	if (at + len > library.to)
+		library.to = at + len;
+}
+
+/* On a turn of the loop of its own: inside a callback there may be more in it, still to be read. */
+static void on_wipe(uv_timer_t *timer)
+{
+	(void)timer;
+	if (library.context != NULL && library.to > 0)
+		sodium_memzero(library.context + library.from, library.to - library.from);
+}
+
+/* Locked memory keeps an alignment only for sizes that are a multiple of it. */
+static size_t message_size(size_t len)
+{
+	const size_t align = _Alignof(max_align_t);
+
+	return (sizeof(struct ws_message) + LWS_PRE + len + align - 1) / align * align;
+}
 
 static void ws_free(struct ws *w)
 {
@@ -58,12 +127,9 @@ static void ws_free(struct ws *w)
 
 	while ((m = w->out) != NULL) {
 		w->out = m->next;
-		sodium_memzero(m->bytes, LWS_PRE + m->len);
-		free(m);
+		sodium_free(m); /* wipes */
 	}
-	if (w->in != NULL)
-		sodium_memzero(w->in, w->in_cap);
-	free(w->in);
+	sodium_free(w->in);
 	free(w);
 }
 
@@ -147,18 +213,21 @@ static int fail(struct ws *w, uint16_t code, const char *why)
 	return 0;
 }
 
-static int on_receive(struct ws *w, struct lws *wsi, const uint8_t *data, size_t len)
+static int take_bytes(struct ws *w, struct lws *wsi, const uint8_t *data, size_t len)
 {
-	if (w->doomed)
+	if (w->doomed || w->detached)
 		return 0;
 	if (len > WS_MAX_MESSAGE - w->in_len)
 		return fail(w, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "a message of more than 1 MiB");
 	if (w->in_len + len > w->in_cap) {
-		size_t cap = w->in_len + len + 4096;
-		uint8_t *bigger = realloc(w->in, cap);
+		size_t cap = (w->in_len + len) * 2 + 4096;
+		uint8_t *bigger = sodium_malloc(cap);
 
 		if (bigger == NULL)
 			return fail(w, 0, "out of memory");
+		if (w->in_len > 0)
+			memcpy(bigger, w->in, w->in_len);
+		sodium_free(w->in);
 		w->in = bigger;
 		w->in_cap = cap;
 	}
@@ -174,7 +243,20 @@ static int on_receive(struct ws *w, struct lws *wsi, const uint8_t *data, size_t
 	else
 		w->conf.text(w->conf.user, (const char *)w->in, len);
 	sodium_memzero(w->in, len); /* it may have been the session's key */
+	wipe_stack();
 	return 0;
+}
+
+static int on_receive(struct ws *w, struct lws *wsi, uint8_t *data, size_t len)
+{
+	struct ws_context *ctx = w->ctx;
+	int r = take_bytes(w, wsi, data, len);
+
+	/* The library's copies: where it has read the message, and where it has put it together. */
+	find_in_library(data, len);
+	uv_timer_start(ctx->wipe, on_wipe, 0, 0);
+	sodium_memzero(data, len);
+	return r;
 }
 
 static int on_writeable(struct ws *w, struct lws *wsi)
@@ -196,8 +278,8 @@ static int on_writeable(struct ws *w, struct lws *wsi)
 	w->out = m->next;
 	if (w->out == NULL)
 		w->out_end = &w->out;
-	sodium_memzero(m->bytes, LWS_PRE + m->len);
-	free(m);
+	sodium_free(m);
+	wipe_stack();
 	if (w->out != NULL || w->detached)
 		lws_callback_on_writable(wsi);
 	return 0;
@@ -250,7 +332,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *ses
 			w->conf.opened(w->conf.user);
 		return 0;
 	case LWS_CALLBACK_CLIENT_RECEIVE:
-		return w->detached ? 0 : on_receive(w, wsi, in, len);
+		return on_receive(w, wsi, in, len);
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 		return on_writeable(w, wsi);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
@@ -284,6 +366,7 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 		.protocols = protocols,
 		.foreign_loops = loops,
 		.client_ssl_ca_filepath = ca_file,
+		.ssl_client_options_set = SSL_OP_CLEANSE_PLAINTEXT,
 		.http_proxy_address = "", /* and not the environment's */
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
@@ -302,13 +385,18 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 		}
 	}
 	ctx = calloc(1, sizeof(*ctx));
-	if (ctx == NULL || (ctx->doom = malloc(sizeof(*ctx->doom))) == NULL) {
+	if (ctx == NULL || (ctx->doom = malloc(sizeof(*ctx->doom))) == NULL ||
+		(ctx->wipe = malloc(sizeof(*ctx->wipe))) == NULL) {
+		if (ctx != NULL)
+			free(ctx->doom);
 		free(ctx);
 		return TD_ERR_NOMEM;
 	}
+	lws_set_allocator(library_realloc);
 	lws_set_log_level(0, NULL);
 	if ((ctx->lws = lws_create_context(&info)) == NULL) {
 		free(ctx->doom);
+		free(ctx->wipe);
 		free(ctx);
 		snprintf(err, err_len,
 			"libwebsockets could not start (is its libuv plugin there?)");
@@ -316,6 +404,7 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 	}
 	ctx->loop = loop;
 	uv_timer_init(loop, ctx->doom);
+	uv_timer_init(loop, ctx->wipe);
 	ctx->doom->data = ctx;
 	*ret = ctx;
 	return TD_OK;
@@ -333,6 +422,7 @@ void ws_context_end(struct ws_context *ctx)
 	doom_run(ctx);
 	lws_context_destroy(ctx->lws);
 	uv_close((uv_handle_t *)ctx->doom, handle_freed);
+	uv_close((uv_handle_t *)ctx->wipe, handle_freed);
 }
 
 void ws_context_free(struct ws_context *ctx)
@@ -410,7 +500,7 @@ int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
 
 int ws_send(struct ws *w, bool binary, const uint8_t *data, size_t len)
 {
-	struct ws_message *m = malloc(sizeof(*m) + LWS_PRE + len);
+	struct ws_message *m = sodium_malloc(message_size(len));
 
 	if (m == NULL)
 		return TD_ERR_NOMEM;

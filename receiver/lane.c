@@ -260,7 +260,14 @@ int lane_conn_open(struct lane *l, uint64_t conn)
 
 void lane_conn_close(struct lane *l, uint64_t conn)
 {
+	struct lane_control *forget = calloc(1, sizeof(*forget));
+
 	lane_requests_close(&l->requests, conn);
+	/* Without memory for it, a few names stay allowed. */
+	if (forget != NULL) {
+		forget->type = LANE_FORGET;
+		lane_control(l, conn, forget);
+	}
 }
 
 void lane_conn_flush(struct lane *l, uint64_t conn)
@@ -283,6 +290,7 @@ void lane_conn_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t
 {
 	const struct ipc_speaker speaker = { .user_id = user_id, .ssrc = ssrc };
 
+	lane_thread_allow(l->thread, conn, user_id);
 	lane_requests_add(&l->requests, conn, IPC_SPEAKER, &speaker, sizeof(speaker));
 }
 

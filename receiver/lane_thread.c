@@ -15,6 +15,10 @@
 #include "common/ipc.h"
 #include "common/log.h"
 #include "common/opus_packet.h"
+#include "common/rtcp.h"
+
+/* A worker counts losses between two packets; more than a day of them is not one. */
+#define MAX_LOST ((uint32_t)TD_RATE * 3600 * 24)
 
 /* A session of files on this lane, found by the connection it records. */
 struct lane_session {
@@ -22,6 +26,11 @@ struct lane_session {
 	uint64_t conn;
 	struct sink_session *sinks;
 	struct lane_thread *thread;
+};
+
+/* A user of a connection. */
+struct allowed {
+	uint64_t conn, user_id;
 };
 
 struct lane_thread {
@@ -34,6 +43,8 @@ struct lane_thread {
 	bool ending, abandoned;
 	uint64_t last_serial;
 	struct lane_control *pending, **pending_end;
+	struct allowed *allowed; /* who may be named */
+	size_t allowed_count, allowed_cap;
 
 	atomic_uint_fast64_t heard, pongs, newest_ns;
 	atomic_bool waiting;
@@ -77,6 +88,82 @@ static void on_track(void *user, const struct sink_track_summary *track)
 	struct lane_session *s = user;
 
 	s->thread->conf.ops.session_track(s->thread->conf.user, s->conn, track);
+}
+
+/* ---- who may be named ---- */
+
+/* Where a user is in the sorted list, or would be; the lock is held. */
+static size_t allowed_index(const struct lane_thread *t, uint64_t conn, uint64_t user_id)
+{
+	size_t lo = 0, hi = t->allowed_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		const struct allowed *a = &t->allowed[mid];
+
+		if (a->conn < conn || (a->conn == conn && a->user_id < user_id))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static bool is_at(const struct lane_thread *t, size_t i, uint64_t conn, uint64_t user_id)
+{
+	return i < t->allowed_count && t->allowed[i].conn == conn &&
+		t->allowed[i].user_id == user_id;
+}
+
+void lane_thread_allow(struct lane_thread *t, uint64_t conn, uint64_t user_id)
+{
+	size_t i;
+
+	pthread_mutex_lock(&t->lock);
+	i = allowed_index(t, conn, user_id);
+	if (is_at(t, i, conn, user_id))
+		goto out;
+	if (t->allowed_count == t->allowed_cap) {
+		size_t cap = t->allowed_cap > 0 ? t->allowed_cap * 2 : 16;
+		struct allowed *bigger = reallocarray(t->allowed, cap, sizeof(*bigger));
+
+		if (bigger == NULL) {
+			log_error("out of memory");
+			abort(); /* the worker would be taken for an impostor */
+		}
+		t->allowed = bigger;
+		t->allowed_cap = cap;
+	}
+	memmove(&t->allowed[i + 1], &t->allowed[i], (t->allowed_count - i) * sizeof(*t->allowed));
+	t->allowed[i] = (struct allowed){ conn, user_id };
+	t->allowed_count++;
+out:
+	pthread_mutex_unlock(&t->lock);
+}
+
+static void forget_allowed(struct lane_thread *t, uint64_t conn)
+{
+	size_t from, to;
+
+	pthread_mutex_lock(&t->lock);
+	from = allowed_index(t, conn, 0);
+	to = allowed_index(t, conn + 1, 0);
+	memmove(&t->allowed[from], &t->allowed[to], (t->allowed_count - to) * sizeof(*t->allowed));
+	t->allowed_count -= to - from;
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* Whether the worker may say this of this user; 0 is nobody. */
+static bool may_name(struct lane_thread *t, uint64_t conn, uint64_t user_id)
+{
+	bool may;
+
+	if (user_id == 0)
+		return true;
+	pthread_mutex_lock(&t->lock);
+	may = is_at(t, allowed_index(t, conn, user_id), conn, user_id);
+	pthread_mutex_unlock(&t->lock);
+	return may;
 }
 
 /* ---- controls ---- */
@@ -124,6 +211,10 @@ static void control_carry_out(struct lane_thread *t, struct lane_control *c)
 		session_open(t, c);
 		return;
 	}
+	if (c->type == LANE_FORGET) {
+		forget_allowed(t, c->conn);
+		return;
+	}
 	if (c->type == LANE_SESSION_CLOSE) {
 		session_close(t, c->conn, c->at_ns, c->text);
 		return;
@@ -154,6 +245,7 @@ static void control_carry_out(struct lane_thread *t, struct lane_control *c)
 		break;
 	case LANE_SESSION_OPEN:
 	case LANE_SESSION_CLOSE:
+	case LANE_FORGET:
 		break;
 	}
 }
@@ -224,6 +316,7 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 
 	if (f->samples == 0 || f->samples > 5760 || f->channels < 1 || f->channels > 2 ||
 		f->kind >= IPC_FRAME_KINDS || msg->data_len != 2u * f->samples * f->channels ||
+		!may_name(t, msg->hdr.conn, f->user_id) ||
 		f->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
 	if (!delivered_frame(&t->delivered, msg->hdr.conn, f))
@@ -254,7 +347,8 @@ static int on_opus(struct lane_thread *t, const struct ipc_msg *msg)
 	struct td_packet packet;
 
 	if (o->samples == 0 || o->samples > 5760 || msg->data_len == 0 ||
-		opus_packet_samples(msg->data, msg->data_len) != o->samples ||
+		opus_packet_samples(msg->data, msg->data_len) != o->samples || o->lost > MAX_LOST ||
+		!may_name(t, msg->hdr.conn, o->user_id) ||
 		o->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
 	if (!delivered_opus(&t->delivered, msg->hdr.conn, o))
@@ -272,7 +366,7 @@ static int on_opus(struct lane_thread *t, const struct ipc_msg *msg)
 		.samples = o->samples,
 		.lost = o->lost,
 		.seq = o->seq,
-		.silence = o->silence != 0,
+		.silence = opus_packet_is_silence(msg->data, msg->data_len),
 		.flags = (o->flags & IPC_FRAME_SPURT) != 0 ? TD_FRAME_SPURT : 0,
 		.len = (uint32_t)msg->data_len,
 		.data = msg->data };
@@ -280,11 +374,29 @@ static int on_opus(struct lane_thread *t, const struct ipc_msg *msg)
 	return TD_OK;
 }
 
-static void on_counters(struct lane_thread *t, const struct ipc_msg *msg)
+static int on_rtcp(struct lane_thread *t, const struct ipc_msg *msg)
+{
+	const struct ipc_rtcp *rtcp = msg->body;
+	struct sink_session *sinks = session_of(t, msg->hdr.conn);
+	uint32_t ssrc;
+
+	if (rtcp_check(msg->data, msg->data_len, &ssrc) != TD_OK || ssrc != rtcp->ssrc ||
+		!may_name(t, msg->hdr.conn, rtcp->user_id) ||
+		rtcp->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
+		return TD_ERR_MALFORMED;
+	if (sinks != NULL)
+		sink_session_rtcp(sinks, rtcp->arrival_ns, rtcp->user_id, rtcp->ssrc, msg->data,
+			msg->data_len);
+	return TD_OK;
+}
+
+static int on_counters(struct lane_thread *t, const struct ipc_msg *msg)
 {
 	const struct ipc_counters *c = msg->body;
 	struct sink_session *sinks = session_of(t, msg->hdr.conn);
 
+	if (!may_name(t, msg->hdr.conn, c->user_id))
+		return TD_ERR_MALFORMED;
 	t->conf.ops.counted(t->conf.user, c->delta);
 	if (c->ssrc != 0)
 		delivered_counted(&t->delivered, msg->hdr.conn, c);
@@ -293,6 +405,7 @@ static void on_counters(struct lane_thread *t, const struct ipc_msg *msg)
 		t->conf.ops.failing(t->conf.user, msg->hdr.conn, c->user_id);
 	if (sinks != NULL)
 		sink_session_count(sinks, c->ssrc, c->user_id, c->delta);
+	return TD_OK;
 }
 
 static int on_control_echo(struct lane_thread *t, const struct ipc_msg *msg)
@@ -319,7 +432,6 @@ static int on_ready(struct lane_thread *t, const struct ipc_msg *msg)
 
 static int dispatch(struct lane_thread *t, const struct ipc_msg *msg)
 {
-	const struct ipc_rtcp *rtcp = msg->body;
 	const struct ipc_log *text = msg->body;
 
 	if (!t->ready && msg->hdr.type != IPC_READY && msg->hdr.type != IPC_LOG)
@@ -332,15 +444,11 @@ static int dispatch(struct lane_thread *t, const struct ipc_msg *msg)
 	case IPC_OPUS:
 		return on_opus(t, msg);
 	case IPC_COUNTERS:
-		on_counters(t, msg);
-		return TD_OK;
+		return on_counters(t, msg);
 	case IPC_CONTROL_ECHO:
 		return on_control_echo(t, msg);
 	case IPC_RTCP:
-		if (session_of(t, msg->hdr.conn) != NULL)
-			sink_session_rtcp(session_of(t, msg->hdr.conn), rtcp->arrival_ns,
-				rtcp->user_id, rtcp->ssrc, msg->data, msg->data_len);
-		return TD_OK;
+		return on_rtcp(t, msg);
 	case IPC_LOG:
 		td_log(text->level <= TD_LOG_DEBUG ? (enum td_log_level)text->level : TD_LOG_WARN,
 			"unpacker: %.*s", (int)msg->data_len, (const char *)msg->data);
@@ -519,6 +627,7 @@ void lane_thread_free(struct lane_thread *t)
 		lane_control_free(c);
 	}
 	delivered_free(&t->delivered);
+	free(t->allowed);
 	pthread_cond_destroy(&t->changed);
 	pthread_mutex_destroy(&t->lock);
 	free(t);

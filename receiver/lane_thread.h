@@ -29,6 +29,7 @@ enum lane_control_type {
 	LANE_MARK,          /* name, text, at_ns */
 	LANE_COUNT,         /* counters: what the network side counted */
 	LANE_CODE,          /* epoch, text: the privacy code, members, member_count, at_ns */
+	LANE_FORGET,        /* the connection is closed: nothing of it comes any more */
 };
 struct lane_control {
 	struct lane_control *next;
@@ -93,6 +94,10 @@ uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c);
  * asked for them again. */
 void lane_thread_pending(struct lane_thread *t,
 	void (*each)(void *user, uint64_t conn, uint64_t serial), void *user);
+
+/* This user may be named as a speaker of the connection; the worker, which may have been taken
+ * over, may name nobody else. Before it is told. Until LANE_FORGET. */
+void lane_thread_allow(struct lane_thread *t, uint64_t conn, uint64_t user_id);
 
 /* As delivered_look(). Only between worker_down and lane_thread_worker(): the thread waits then. */
 enum delivered_state lane_thread_delivered(const struct lane_thread *t, uint64_t conn,

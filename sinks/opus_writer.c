@@ -20,6 +20,7 @@ enum { PRE_SKIP = 480 };
 enum { GRAIN = 120 };            /* 2.5 ms: there is no shorter packet */
 enum { CONCEAL_SAMPLES = 4800 }; /* as much as our own decoder makes up */
 enum { FRAME_SAMPLES = 960 };    /* 20 ms: what is encoded, and the longest packet of silence */
+enum { OWED_SAMPLES = TD_RATE }; /* when more silence is owed, it is written */
 enum { SETTLE_FRAMES = 50 };     /* after these the encoder has repaid the bits it owes, too */
 enum { ENCODED_MAX = 1500 };     /* a frame is 1275 bytes at most */
 enum { KBIT_MIN = 6, KBIT_MAX = 510, KBIT_CHANNEL_MAX = 256 };
@@ -160,6 +161,22 @@ static int settle(struct opus_writer *w, uint32_t lost)
 	int64_t owed = (int64_t)(w->given - ogg_out_samples(w->ogg)) + GRAIN / 2;
 
 	return fill_gap(w, (uint64_t)(owed - owed % GRAIN), lost);
+}
+
+/*
+ * So that the file grows with the time it holds, also where nobody speaks: of what is owed, all but
+ * the end becomes packets. They are the longest there are, so that in the end they are the same
+ * ones whatever pieces the silence came in. What was lost is told with the next packet, and comes
+ * too late to be concealed then.
+ */
+static int settle_most(struct opus_writer *w)
+{
+	int64_t owed = (int64_t)(w->given - ogg_out_samples(w->ogg));
+
+	if (owed <= OWED_SAMPLES)
+		return TD_OK;
+	owed -= CONCEAL_SAMPLES;
+	return fill_gap(w, (uint64_t)(owed - owed % FRAME_SAMPLES), 0);
 }
 
 /* The first sound, or the silence in its place: from here on, players open the file. */
@@ -453,6 +470,8 @@ static int opus_silence(void *state, uint64_t n)
 	w->given += n;
 	if (!w->shown && w->given >= w->pre_skip && (w->error = settle(w, 0)) == TD_OK)
 		w->error = show(w);
+	if (w->error == TD_OK)
+		w->error = settle_most(w);
 	return w->error;
 }
 

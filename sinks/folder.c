@@ -56,6 +56,40 @@ static void numbered(char ret[static FOLDER_NAME_MAX], const char *name, unsigne
 			n);
 }
 
+/*
+ * For us alone, whatever the umask has taken away, and never what a link leads to: where others may
+ * write, somebody may have put one in the place of what we have just made.
+ */
+static int make_private(int dir_fd, const char *name)
+{
+	struct stat st;
+
+	if (fchmodat(dir_fd, name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	/* Without /proc it cannot be done, and most often need not be. */
+	if (errno != EOPNOTSUPP && errno != ENOSYS)
+		return -1;
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+		(st.st_mode & 07777) == 0700)
+		return 0;
+	errno = EPERM;
+	return -1;
+}
+
+/* Not a folder that somebody has put in the place of ours. */
+static bool is_ours(int fd, int out_fd)
+{
+	struct stat st, out;
+
+	if (fstat(fd, &st) < 0 || fstat(out_fd, &out) < 0)
+		return false;
+	/* Where nobody else can have been, a server of files may call us by another name. */
+	if (st.st_uid == geteuid() || (out.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+		return true;
+	errno = EPERM;
+	return false;
+}
+
 int folder_create(int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char *out_dir,
 	const char *name)
 {
@@ -73,17 +107,21 @@ int folder_create(int *ret_fd, char ret_name[static FOLDER_NAME_MAX], const char
 		numbered(used, name, n);
 	}
 	/* Before it is opened: the umask may have taken away what opening needs. */
-	if (fchmodat(out_fd, used, 0700, 0) < 0)
+	if (make_private(out_fd, used) < 0)
 		goto out;
-	if ((fd = openat(out_fd, used, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+	if ((fd = openat(out_fd, used, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 ||
+		!is_ours(fd, out_fd))
 		goto out;
 	/* The name lasts from here on; a file system that cannot do this has nothing to lose. */
 	(void)fsync(out_fd);
 	memcpy(ret_name, used, sizeof(used));
 	*ret_fd = fd;
+	fd = -1;
 	r = TD_OK;
 out:
 	saved = errno;
+	if (fd >= 0)
+		close(fd);
 	if (out_fd >= 0)
 		close(out_fd);
 	errno = saved;
@@ -98,7 +136,7 @@ static bool is_before(int out_fd, const char *folder, const struct manifest_conf
 
 	if (fd < 0)
 		return false;
-	r = manifest_peek(fd, &was);
+	r = is_ours(fd, out_fd) ? manifest_peek(fd, &was) : TD_ERR_IO;
 	close(fd);
 	return r == TD_OK && was.guild_id == conf->guild_id && was.channel_id == conf->channel_id &&
 		was.user_id == conf->user_id && was.start_utc_ns < conf->start_utc_ns;
@@ -145,7 +183,7 @@ uint64_t folder_id(int dir_fd)
 static int make_one(const char *path)
 {
 	if (mkdir(path, 0700) == 0)
-		return chmod(path, 0700);
+		return make_private(AT_FDCWD, path);
 	return errno == EEXIST ? 0 : -1;
 }
 

@@ -1,34 +1,83 @@
 /* SPDX-License-Identifier: ISC */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-#include <fcntl.h>
-#include <jansson.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "common/clock.h"
+#include <cmocka.h>
+
 #include "common/err.h"
 #include "sinks/folder.h"
 #include "sinks/host.h"
-#include "sinks/manifest.h"
 
-/* 2026-11-20T07:00:00Z */
-#define START_UTC (UINT64_C(1795158000) * TD_SEC_NS)
+/* Somebody else in a folder where everybody may write, who is as quick as can be: right behind
+ * each new folder something of theirs is put in its place. */
+enum { NOBODY = 65534, VICTIM_MODE = 0755 };
+static enum { HARMLESS, PUTS_LINK, PUTS_LINK_LATER, PUTS_FOLDER } other;
 
-static char dir[64];
+static char base[] = "/tmp/tapedeck-folder-XXXXXX", out[64], victim[64];
+
+static void interfere(int dir_fd, const char *name)
+{
+	int saved = errno;
+
+	if (other == PUTS_LINK || other == PUTS_FOLDER)
+		assert_int_equal(unlinkat(dir_fd, name, AT_REMOVEDIR), 0);
+	if (other == PUTS_LINK)
+		assert_int_equal(symlinkat(victim, dir_fd, name), 0);
+	if (other == PUTS_FOLDER) {
+		assert_int_equal(syscall(SYS_mkdirat, dir_fd, name, 0777), 0);
+		assert_int_equal(fchownat(dir_fd, name, NOBODY, NOBODY, 0), 0);
+	}
+	errno = saved;
+}
+
+/* In the C library's place. */
+int mkdirat(int dir_fd, const char *name, mode_t mode)
+{
+	int r = (int)syscall(SYS_mkdirat, dir_fd, name, mode);
+
+	if (r == 0)
+		interfere(dir_fd, name);
+	return r;
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+	return mkdirat(AT_FDCWD, path, mode);
+}
+
+int fchmodat(int dir_fd, const char *name, mode_t mode, int flags)
+{
+	int (*real)(int, const char *, mode_t, int);
+	int r;
+
+	*(void **)&real = dlsym(RTLD_NEXT, "fchmodat");
+	r = real(dir_fd, name, mode, flags);
+	if (r == 0 && other == PUTS_LINK_LATER) {
+		assert_int_equal(unlinkat(dir_fd, name, AT_REMOVEDIR), 0);
+		assert_int_equal(symlinkat(victim, dir_fd, name), 0);
+	}
+	return r;
+}
 
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/test_folder.XXXXXX");
-	return mkdtemp(dir) != NULL ? 0 : -1;
+	umask(0);
+	if (mkdtemp(base) == NULL)
+		return -1;
+	snprintf(out, sizeof(out), "%s/out", base);
+	snprintf(victim, sizeof(victim), "%s/victim", base);
+	return mkdir(out, 0777) == 0 && mkdir(victim, VICTIM_MODE) == 0 ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -36,168 +85,85 @@ static int teardown(void **state)
 	char command[128];
 
 	(void)state;
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	other = HARMLESS;
+	snprintf(command, sizeof(command), "rm -rf '%s'", base);
 	return system(command);
 }
 
-/* A session of that guild, `s` seconds after the first; returns what it says it continues, "" for
- * nothing. Free it. */
-static char *session(const char *name, uint64_t guild_id, uint64_t channel_id, uint64_t user_id,
-	unsigned s, const char *made)
+static void assert_untouched(void)
 {
-	struct sink_session_conf conf = { .out_dir = dir,
-		.name = name,
-		.guild_id = guild_id,
-		.channel_id = channel_id,
-		.user_id = user_id,
-		.start_ns = 5 * TD_SEC_NS,
-		.start_utc_ns = START_UTC + s * TD_SEC_NS + 5000,
-		.spec_count = 1 };
-	struct sink_spec *spec;
-	struct sink_session *session;
-	char path[300], err[200];
-	const char *value;
-	json_t *json;
-	char *ret;
+	struct stat st;
 
-	assert_int_equal(sink_spec_parse(&spec, "file", err, sizeof(err)), TD_OK);
-	conf.specs = (const struct sink_spec *const[]){ spec };
-	assert_int_equal(sink_session_open(&session, &conf), TD_OK);
-	snprintf(path, sizeof(path), "%s/%s/session.json", dir, made);
-	assert_non_null(json = json_load_file(path, 0, NULL));
-	value = json_string_value(json_object_get(json, "continues"));
-	ret = strdup(value != NULL ? value : "");
-	json_decref(json);
-	assert_int_equal(sink_session_close(session, conf.start_ns, "stopped", NULL, NULL), TD_OK);
-	/* and when it is complete */
-	assert_non_null(json = json_load_file(path, 0, NULL));
-	value = json_string_value(json_object_get(json, "continues"));
-	assert_string_equal(value != NULL ? value : "", ret);
-	json_decref(json);
-	sink_spec_free(spec);
-	return ret;
+	assert_int_equal(stat(victim, &st), 0);
+	assert_int_equal(st.st_mode & 07777, VICTIM_MODE);
 }
 
-static void assert_continues(char *have, const char *want)
+static void a_link_in_its_place_is_not_followed(void **state)
 {
-	assert_string_equal(have, want);
-	free(have);
-}
-
-static void the_same_name_goes_on(void **state)
-{
-	(void)state;
-	assert_continues(session("talk", 1, 2, 3, 0, "talk"), "");
-	assert_continues(session("talk", 1, 2, 3, 10, "talk-2"), "talk");
-	assert_continues(session("talk", 1, 2, 3, 20, "talk-3"), "talk-2");
-	/* the same moment, as in a second replay, and an earlier one */
-	assert_continues(session("talk", 1, 2, 3, 20, "talk-4"), "talk-2");
-	assert_continues(session("talk", 1, 2, 3, 0, "talk-5"), "");
-	assert_continues(session("talk", 1, 2, 3, 30, "talk-6"), "talk-5");
-	/* another name */
-	assert_continues(session("talks", 1, 2, 3, 40, "talks"), "");
-	assert_continues(session("talk-2", 1, 2, 3, 50, "talk-2-2"), "talk-2");
-}
-
-static void others_do_not(void **state)
-{
-	(void)state;
-	assert_continues(session("s", 1, 2, 3, 0, "s"), "");
-	assert_continues(session("s", 9, 2, 3, 10, "s-2"), "");
-	assert_continues(session("s", 1, 9, 3, 20, "s-3"), "");
-	assert_continues(session("s", 1, 2, 0, 30, "s-4"), "");
-	assert_continues(session("s", 1, 2, 3, 40, "s-5"), "s");
-	assert_continues(session("s", 9, 2, 3, 50, "s-6"), "s-2");
-	assert_continues(session("s", 1, 2, 0, 60, "s-7"), "s-4");
-}
-
-static void names_that_are_made_up_do_not(void **state)
-{
-	(void)state;
-	assert_continues(session(NULL, 1, 2, 3, 0, "1-2-20261120T070000Z"), "");
-	assert_continues(session(NULL, 1, 2, 3, 1, "1-2-20261120T070001Z"), "");
-}
-
-/* What stands in a folder of that name in place of a manifest. */
-static void manifest_is(const char *folder, const char *text)
-{
-	char path[300];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, folder);
-	assert_int_equal(mkdir(path, 0700), 0);
-	snprintf(path, sizeof(path), "%s/%s/session.json", dir, folder);
-	assert_non_null(f = fopen(path, "w"));
-	fputs(text, f);
-	fclose(f);
-}
-
-static void what_cannot_be_read_is_passed_over(void **state)
-{
-	static const char *const texts[] = {
-		"",
-		"{",
-		"{\n \"guild_id\": \"1\",\n \"channel_id\": \"2\",\n \"user_id\": \"3\"\n}",
-		"{\n \"guild_id\": \"1\",\n \"channel_id\": \"2\",\n \"user_id\": \"3\",\n \"start\": "
-		"\"yesterday\"\n}",
-		"{\n \"guild_id\": \"1\",\n \"channel_id\": \"x\",\n \"user_id\": \"3\",\n \"start\": "
-		"\"2026-11-20T06:00:00.000000Z\"\n}",
-		"{\n \"guild_id\": \"1\",\n \"channel_id\": \"2\",\n \"user_id\": "
-		"\"33333333333333333333333\",\n \"start\": \"2026-11-20T06:00:00.000000Z\"\n}",
-	};
-	char folder[32], path[300];
-	size_t i;
+	char used[FOLDER_NAME_MAX], path[80], err[256];
+	int fd;
 
 	(void)state;
-	assert_continues(session("s", 1, 2, 3, 0, "s"), "");
-	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		snprintf(folder, sizeof(folder), "s-%zu", i + 2);
-		manifest_is(folder, texts[i]);
-	}
-	snprintf(path, sizeof(path), "%s/s-8", dir);
-	assert_int_equal(symlink("s", path), 0);
-	snprintf(path, sizeof(path), "%s/s-9", dir);
-	assert_int_equal(mkdir(path, 0700), 0);
-	snprintf(path, sizeof(path), "%s/s-9/session.json", dir);
-	assert_int_equal(mkfifo(path, 0600), 0);
-	snprintf(path, sizeof(path), "%s/s-10", dir);
-	assert_int_equal(mkdir(path, 0000), 0);
-	assert_continues(session("s", 1, 2, 3, 5, "s-11"), "s");
+	other = PUTS_LINK;
+	assert_int_equal(folder_create(&fd, used, out, "s"), TD_ERR_IO);
+	assert_untouched();
+	other = PUTS_LINK_LATER;
+	assert_int_equal(folder_create(&fd, used, out, "w"), TD_ERR_IO);
+	other = PUTS_LINK;
+	/* The out folder itself, made anew. */
+	snprintf(path, sizeof(path), "%s/new", out);
+	assert_int_equal(sink_out_prepare(path, err, sizeof(err)), TD_ERR_IO);
+	assert_untouched();
+	snprintf(path, sizeof(path), "%s/deep/er", out);
+	assert_int_equal(sink_out_prepare(path, err, sizeof(err)), TD_ERR_IO);
+	assert_untouched();
 }
 
-static void a_manifest_says_whose_it_is(void **state)
+static void a_folder_in_its_place_is_not_ours(void **state)
 {
-	struct manifest_conf conf = { 11, 0, UINT64_MAX, START_UTC + 123456000 }, have;
-	uint64_t none[COUNTER_COUNT] = { 0 };
-	struct manifest *m;
-	int fd = open(dir, O_RDONLY | O_DIRECTORY);
+	char used[FOLDER_NAME_MAX];
+	int fd;
 
 	(void)state;
-	assert_int_equal(manifest_peek(fd, &have), TD_ERR_IO);
-	assert_int_equal(manifest_new(&m, &conf), TD_OK);
-	manifest_continues(m, "one");
-	manifest_continues(m, "t\"w\xff");
-	manifest_begin(m, none);
-	assert_int_equal(manifest_write(m, fd, 0, false, NULL, false), TD_OK);
-	assert_int_equal(manifest_peek(fd, &have), TD_OK);
-	assert_int_equal(have.guild_id, 11);
-	assert_int_equal(have.channel_id, 0);
-	assert_true(have.user_id == UINT64_MAX);
-	assert_int_equal(have.start_utc_ns, conf.start_utc_ns);
-	manifest_free(m);
+	if (geteuid() != 0)
+		skip(); /* to make one of somebody else's */
+	other = PUTS_FOLDER;
+	assert_int_equal(folder_create(&fd, used, out, "t"), TD_ERR_IO);
+	/* Nobody else can have been here: it is the file system that gives it another owner. */
+	assert_int_equal(chmod(out, 0755), 0);
+	assert_int_equal(folder_create(&fd, used, out, "u"), TD_OK);
 	close(fd);
+	assert_int_equal(chmod(out, 0777), 0);
+}
+
+/* Links that were there before take a name, and no more. */
+static void names_taken_by_links_are_taken(void **state)
+{
+	char used[FOLDER_NAME_MAX], path[96];
+	struct stat st;
+	int fd;
+
+	(void)state;
+	other = HARMLESS;
+	snprintf(path, sizeof(path), "%s/v", out);
+	assert_int_equal(symlink(victim, path), 0);
+	snprintf(path, sizeof(path), "%s/v-2", out);
+	assert_int_equal(symlink("/nonexistent", path), 0);
+	assert_int_equal(folder_create(&fd, used, out, "v"), TD_OK);
+	assert_string_equal(used, "v-3");
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	close(fd);
+	assert_untouched();
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(the_same_name_goes_on, setup, teardown),
-		cmocka_unit_test_setup_teardown(others_do_not, setup, teardown),
-		cmocka_unit_test_setup_teardown(names_that_are_made_up_do_not, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_cannot_be_read_is_passed_over, setup,
-			teardown),
-		cmocka_unit_test_setup_teardown(a_manifest_says_whose_it_is, setup, teardown),
+		cmocka_unit_test(a_link_in_its_place_is_not_followed),
+		cmocka_unit_test(a_folder_in_its_place_is_not_ours),
+		cmocka_unit_test(names_taken_by_links_are_taken),
 	};
 
-	return cmocka_run_group_tests_name("folder", tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -27,6 +27,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
  *    that nobody finishes then ends with a whole frame; readers complain about half a one.
  */
 enum { FLAC_STREAMINFO_AT = 8, FLAC_STREAMINFO_LEN = 34, FLAC_MD5_LEN = 16 };
+enum { FLAC_LIVE_MD5_S = 1200 }; /* a pause of a live call this long makes the file go without */
 enum { FLAC_CHUNK = 1024, FLAC_TAG_MAX = 4096, FLAC_RUNS = 256, FLAC_SILENT_MAX = 32 };
 enum { FLAC_HELD = 80 * 1024 }; /* the largest frame is 66 KiB */
 #define FLAC_FRAME_NUMBER_MAX INT32_MAX
@@ -46,6 +47,8 @@ struct flac {
 	int error;
 	FLAC__StreamEncoder *encoder;
 	EVP_MD_CTX *md5;
+	bool live;
+	bool no_md5;     /* it would have taken too long */
 	uint64_t taken;  /* samples given to libFLAC, or to the output in its place */
 	uint64_t stored; /* samples in the frames that were made; fewer */
 	uint64_t frames;
@@ -405,6 +408,7 @@ static int flac_open(void **ret_state, const struct td_output *out,
 		goto out;
 	pthread_once(&crc16_once, crc16_fill);
 	f->out = out;
+	f->live = conf->live != 0;
 	f->channels = conf->channels;
 	f->rate = conf->rate;
 	/* What is in a block that is not full yet is not in the file: about 0.1 s at any rate. */
@@ -460,7 +464,7 @@ static int flac_write(void *state, const int16_t *pcm, uint32_t samples)
 {
 	struct flac *f = state;
 
-	if (f->error == TD_OK)
+	if (f->error == TD_OK && !f->no_md5)
 		EVP_DigestUpdate(f->md5, pcm, (size_t)samples * f->channels * sizeof(*pcm));
 	return flac_encode(f, pcm, samples);
 }
@@ -473,7 +477,12 @@ static int flac_silence(void *state, uint64_t n)
 
 	if (f->error == TD_OK && n / f->block > FLAC_FRAME_NUMBER_MAX)
 		f->error = TD_ERR_LIMIT;
-	for (uint64_t bytes = n * f->channels * 2; bytes > 0 && f->error == TD_OK;) {
+	/* A second and more an hour, which a live call does not have: better no MD5 than lost
+	 * sound.
+	 */
+	f->no_md5 = f->no_md5 || (f->live && n / f->rate >= FLAC_LIVE_MD5_S);
+	for (uint64_t bytes = f->no_md5 ? 0 : n * f->channels * 2;
+		bytes > 0 && f->error == TD_OK;) {
 		size_t len = bytes < sizeof(zeros) ? (size_t)bytes : sizeof(zeros);
 
 		EVP_DigestUpdate(f->md5, zeros, len);
@@ -516,7 +525,7 @@ static int flac_close(void *state, uint64_t *ret_samples)
 	if (f->error == TD_OK && EVP_DigestFinal_ex(f->md5, md5, NULL) != 1)
 		f->error = TD_ERR_NOMEM;
 	if (f->error == TD_OK && (f->error = flac_pass(f)) == TD_OK)
-		f->error = patch_streaminfo(f, f->stored, md5);
+		f->error = patch_streaminfo(f, f->stored, f->no_md5 ? NULL : md5);
 	r = f->error;
 	*ret_samples = flac_stored(f);
 	if (r < 0)

@@ -240,8 +240,8 @@ struct td_sink_ops {
 	/* Adds to the counters of a stream. user_id 0: not known; ssrc is never 0. */
 	int (*count)(void *state, uint32_t ssrc, uint64_t user_id, const uint64_t *delta,
 		uint32_t delta_count);
-	/* About twice a second: what was received is made to last. now_ns: on the clock of start_ns;
-	 * 0 in a replay, where only what comes tells the time. */
+	/* About twice a second: what was received is made to last. now_ns: on the clock of
+	 * start_ns; 0 in a replay, where only what comes tells the time. */
 	int (*tick)(void *state, uint64_t now_ns);
 	/* Calls file for every track, ordered by user (unknown ones last) and SSRC, and for
 	 * counters that belong to none. A sink without it leaves counting to the host. */
@@ -337,10 +337,10 @@ struct td_writer_conf {
 	uint32_t size;
 	uint32_t source;         /* TD_WANT_PCM or TD_WANT_OPUS: what it will be given */
 	uint32_t channels, rate; /* of PCM. TD_WANT_OPUS: what a decoder should make of it, 48000 */
-	uint32_t preroll; /* TD_WANT_OPUS: so many samples at the start, whole packets, are of what
-	                     came before: to be decoded and not played */
-	uint32_t zero;
-	uint64_t position;          /* of the first sample in the session */
+	uint32_t preroll;  /* TD_WANT_OPUS: so many samples at the start, whole packets, are of what
+	                      came before: to be decoded and not played */
+	uint32_t live;     /* as td_session.live */
+	uint64_t position; /* of the first sample in the session */
 	uint64_t start_utc_ns;      /* wall time of the first sample; 0: not known */
 	const char *title, *album;  /* the speaker, the session; NULL: not known */
 	const char *const *options; /* the writer's own */

@@ -235,6 +235,40 @@ static void killed_file_is_valid(void **state)
 }
 
 /* Hours: a small file, in which the sound after them is where it belongs. */
+/* A live call does not wait for the MD5 of a long pause; anything else does. */
+static void long_pauses_of_live_calls_are_not_hashed(void **state)
+{
+	static const struct {
+		uint32_t live, seconds;
+		bool hashed;
+	} cases[] = { { 1, 1199, true }, { 1, 1200, false }, { 0, 1200, true } };
+	struct td_writer_conf conf = plain;
+	int16_t pcm[2 * 960];
+	uint64_t samples;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint8_t got[16], none[16] = { 0 };
+		void *flac;
+
+		if (i > 0)
+			setup(state);
+		memset(pcm, 1, sizeof(pcm));
+		conf.live = cases[i].live;
+		conf.channels = 1;
+		conf.rate = 8000;
+		assert_int_equal(flac_writer.open(&flac, &output, &conf), 0);
+		assert_int_equal(flac_writer.write(flac, pcm, 960), 0);
+		assert_int_equal(flac_writer.silence(flac, 8000ull * cases[i].seconds), 0);
+		assert_int_equal(flac_writer.write(flac, pcm, 960), 0);
+		assert_int_equal(flac_writer.close(flac, &samples), 0);
+		assert_int_equal(samples, 8000ull * cases[i].seconds + 2 * 960);
+		assert_int_equal(pread(sparse.fd, got, 16, 26), 16);
+		assert_int_equal(memcmp(got, none, 16) != 0, cases[i].hashed);
+		if (i + 1 < sizeof(cases) / sizeof(cases[0]))
+			teardown(state);
+	}
+}
+
 static void hours_of_silence_are_small(void **state)
 {
 	const uint64_t hour = 3600 * 48000, night = 5ull * 3600 * 8000;
@@ -543,6 +577,7 @@ int main(void)
 		TEST(random_sequences_read_back),
 		TEST(silence_at_the_edges_of_blocks),
 		TEST(killed_file_is_valid),
+		TEST(long_pauses_of_live_calls_are_not_hashed),
 		TEST(hours_of_silence_are_small),
 		TEST(disk_full),
 		TEST(disk_full_counts_every_frame),

@@ -92,9 +92,11 @@ struct mp3 {
 	/* What LAME has put out since: whole frames, then the beginning of one. */
 	uint32_t whole, used;
 	uint8_t *stage;
-	/* The last frames of silence, while it may become periodic. */
+	/* The last frames of silence, while it may become periodic; until the next sound. */
 	uint8_t *ring;
 	uint32_t period, ring_at, alike; /* alike: frames in a row that were as the ring has them */
+	/* Silence that was given, and is not in `samples` yet: less than the ring holds. */
+	uint64_t owed;
 	uint16_t crc_table[8][256];
 };
 
@@ -449,15 +451,6 @@ static int encode(struct mp3 *m, const int16_t *pcm, uint32_t samples)
 	return m->error;
 }
 
-static int mp3_write(void *state, const int16_t *pcm, uint32_t samples)
-{
-	struct mp3 *m = state;
-
-	if (samples > 0)
-		m->silent = 0;
-	return encode(m, pcm, samples);
-}
-
 static uint32_t gcd(uint32_t a, uint32_t b)
 {
 	return b == 0 ? a : gcd(b, a % b);
@@ -482,11 +475,9 @@ static int repeat(struct mp3 *m, uint64_t rounds)
 	uint8_t rest[MP3_FRAME_MAX];
 	uint32_t rest_len;
 
-	if (mp3_drain(m) < 0)
-		return m->error;
-	rest_len = m->used;
-	memcpy(rest, m->stage, rest_len);
-	m->used = 0;
+	rest_len = m->used - m->whole;
+	memcpy(rest, m->stage + m->whole, rest_len);
+	m->used = m->whole;
 	for (; rounds > 0; rounds--) {
 		m->samples += (uint64_t)m->period * m->spf;
 		for (uint32_t i = 0; i < m->period; i++) {
@@ -505,23 +496,32 @@ static int repeat(struct mp3 *m, uint64_t rounds)
 	return TD_OK;
 }
 
-static int mp3_silence(void *state, uint64_t n)
+/* n more samples of silence, which may be none. Where LAME repeats itself, less than a round of the
+ * ring is owed until there is enough for one, unless !may_owe: so it costs no more in pieces. */
+static int add_silence(struct mp3 *m, uint64_t n, bool may_owe)
 {
-	struct mp3 *m = state;
+	uint64_t round;
 
 	m->period = silence_period(m);
+	round = (uint64_t)m->period * m->spf;
+	n += m->owed;
+	m->owed = 0;
 	while (n > 0 && m->error == TD_OK) {
-		uint64_t round = (uint64_t)m->period * m->spf;
 		uint32_t now = n < m->spf ? (uint32_t)n : m->spf;
 
-		if (m->ring != NULL && m->alike >= m->period && n >= round) {
-			repeat(m, n / round);
-			n %= round;
-			continue;
+		if (m->ring != NULL && m->alike >= m->period) {
+			if (n >= round) {
+				repeat(m, n / round);
+				n %= round;
+				continue;
+			}
+			if (may_owe) {
+				m->owed = n;
+				break;
+			}
 		}
-		/* Two rounds to fill the ring and compare, a third for it to be worth it. */
-		if (m->ring == NULL && m->silent >= (uint64_t)MP3_SETTLE * m->spf &&
-			n > 3 * round) {
+		/* It takes two rounds to fill the ring and compare. */
+		if (m->ring == NULL && m->silent >= (uint64_t)MP3_SETTLE * m->spf) {
 			m->ring_at = m->alike = 0;
 			if ((m->ring = calloc(m->period, MP3_FRAME_MAX)) == NULL)
 				m->error = TD_ERR_NOMEM;
@@ -530,14 +530,33 @@ static int mp3_silence(void *state, uint64_t n)
 		m->silent += now;
 		n -= now;
 	}
+	return m->error;
+}
+
+static int mp3_silence(void *state, uint64_t n)
+{
+	return add_silence(state, n, true);
+}
+
+static int mp3_write(void *state, const int16_t *pcm, uint32_t samples)
+{
+	struct mp3 *m = state;
+
+	if (samples == 0)
+		return m->error;
+	add_silence(m, 0, false);
 	free(m->ring);
 	m->ring = NULL;
-	return m->error;
+	m->silent = 0;
+	return encode(m, pcm, samples);
 }
 
 static int mp3_refresh(void *state)
 {
-	return mp3_drain(state);
+	struct mp3 *m = state;
+
+	add_silence(m, 0, false);
+	return mp3_drain(m);
 }
 
 static void mp3_free(struct mp3 *m)
@@ -560,6 +579,7 @@ static int mp3_close(void *state, uint64_t *ret_samples)
 		encode(m, zeros, m->spf);
 		m->samples = 0;
 	}
+	add_silence(m, 0, false);
 	if (mp3_drain(m) == 0) {
 		take(m, lame_encode_flush(m->lame, m->stage + m->used, (int)(MP3_STAGE - m->used)));
 		mp3_drain(m);

@@ -695,7 +695,7 @@ static uint8_t *contents(size_t *ret_len)
 	return data;
 }
 
-/* Samples of silence, as one; or encoded as sound; or in two pieces. */
+/* Samples of silence, as one; or encoded as sound; or in two pieces; or in small ones. */
 static void put_pause(void *w, uint64_t pause, int how)
 {
 	static const int16_t zeros[2 * CHUNK];
@@ -705,6 +705,15 @@ static void put_pause(void *w, uint64_t pause, int how)
 		for (; pause > 0; pause -= n) {
 			n = pause < CHUNK ? pause : CHUNK;
 			assert_int_equal(mp3_writer.write(w, zeros, (uint32_t)n), 0);
+		}
+		return;
+	}
+	if (how == 3) {
+		for (; pause > 0; pause -= n) {
+			n = pause < CHUNK ? pause : CHUNK;
+			assert_int_equal(mp3_writer.silence(w, n), 0);
+			if (rnd(100) == 0)
+				assert_int_equal(mp3_writer.refresh(w), 0);
 		}
 		return;
 	}
@@ -770,19 +779,19 @@ static void silence_is_what_lame_makes_of_it(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		uint32_t spf = cases[i].rate >= 32000 ? 1152 : 576;
 		uint64_t pause = (uint64_t)cases[i].frames * spf + rnd(2 * spf);
-		uint8_t *made[3];
-		size_t len[3];
+		uint8_t *made[4];
+		size_t len[4];
 
 		conf.rate = cases[i].rate;
 		conf.channels = cases[i].channels;
 		quality(cases[i].vbr, cases[i].bitrate);
-		for (int how = 0; how < 3; how++)
+		for (int how = 0; how < 4; how++)
 			made[how] = with_pauses(pause, how, &len[how]);
-		for (int how = 1; how < 3; how++) {
+		for (int how = 1; how < 4; how++) {
 			assert_int_equal(len[0], len[how]);
 			assert_memory_equal(made[0], made[how], len[0]);
 		}
-		for (int how = 0; how < 3; how++)
+		for (int how = 0; how < 4; how++)
 			free(made[how]);
 	}
 }
@@ -830,6 +839,50 @@ static void an_hour_of_silence(void **state)
 		assert_int_equal(got[i], 0);
 	expect_sound(pcm, got + n + pause, n, 0.99);
 	free(got);
+}
+
+/* It costs no more in pieces shorter than a frame, as they come for a file that has to end at a
+ * size; nor does the file fall behind. */
+static void an_hour_of_silence_in_pieces(void **state)
+{
+	static const struct {
+		int vbr, bitrate;
+		uint32_t rate, piece;
+	} cases[] = { { 2, -1, 48000, 960 }, { 2, -1, 48000, 1000 }, { -1, 128, 44100, 882 },
+		{ -1, 128, 44100, 100000 } };
+
+	(void)state;
+	conf.channels = 1;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t pause = UINT64_C(3600) * cases[i].rate + 5, n;
+		struct seen s;
+		double took;
+		void *w;
+
+		renew();
+		conf.rate = cases[i].rate;
+		quality(cases[i].vbr, cases[i].bitrate);
+		w = open_writer();
+		write_all(w, sound(1, conf.rate, 48000), 48000);
+		took = cpu_s();
+		for (uint64_t left = pause; left > 0; left -= n) {
+			n = left < cases[i].piece ? left : cases[i].piece;
+			assert_int_equal(mp3_writer.silence(w, n), 0);
+		}
+		took = cpu_s() - took;
+		if (took > 0.5)
+			fail_msg("%zu: %.1f s", i, took);
+		assert_int_equal(mp3_writer.refresh(w), 0);
+		assert_int_equal(sparse_flush(&sparse), 0);
+		see(&s, sparse.fd, false, false);
+		assert_true(s.samples + conf.rate * 6 / 10 >= 48000 + pause);
+		seen_free(&s);
+		write_all(w, sound(1, conf.rate, 48000), 48000);
+		assert_int_equal(close_writer(w, 0), 96000 + pause);
+		see(&s, sparse.fd, false, false);
+		assert_int_equal(s.samples, 96000 + pause);
+		seen_free(&s);
+	}
 }
 
 /* What would be there if the writer had been killed now: valid, with all but the last moment. */
@@ -1052,6 +1105,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(as_lame_itself_has_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(silence_is_what_lame_makes_of_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_hour_of_silence, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_hour_of_silence_in_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(valid_at_every_moment, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed_while_writing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_disk, setup, teardown),

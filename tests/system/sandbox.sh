@@ -21,10 +21,12 @@ wait_in() {
 		sleep 0.1
 	done
 }
-# start OPTION...: records the call of join.json in the background. Sets $pid.
+# start OPTION...: records the call of join.json in the background, started by $starter. Sets $pid.
+starter=
 start() {
 	rm -f events.log receiver.log
-	"$build/receiver" --join join.json --out out --events "$@" >events.log 2>receiver.log &
+	# shellcheck disable=SC2086
+	$starter "$build/receiver" --join join.json --out out --events "$@" >events.log 2>receiver.log &
 	pid=$!
 	pids="$pids $pid"
 }
@@ -138,7 +140,9 @@ as_user() {
 	install -d -o "$2" -g "$3" -m 700 out
 	server server.log --speakers 2 --seconds 20 --seed 9 || return 1
 	chmod 644 join.json
+	starter="setpriv --groups 4,24" # which are to go as well
 	start --session-name u --workers 2 --user "$1"
+	starter=
 	check "--user $1: it records" wait_in events.log file_opened 2
 	check "--user $1: root is given up" given_up "$2" "$3"
 	kill -SYS "$(workers | head -n 1)"

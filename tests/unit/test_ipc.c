@@ -180,6 +180,8 @@ static void a_broken_message_breaks_the_reader(void **state)
 static void keys_do_not_stay_behind(void **state)
 {
 	static const size_t steps[] = { 1, 24, 1000 };
+	const struct ipc_dave_epoch epoch = { .epoch = 1 };
+	struct ipc_dave_sender sender = { .user_id = 1 };
 	struct ipc_key key = { .mode = 1 };
 	struct ipc_queue q;
 	struct ipc_msg m;
@@ -187,9 +189,11 @@ static void keys_do_not_stay_behind(void **state)
 
 	(void)state;
 	memset(key.key, 0xa5, sizeof(key.key));
+	memset(sender.secret, 0xa5, sizeof(sender.secret));
 	ipc_queue_init(&q);
 	ipc_queue_put(&q, IPC_PING, 0, NULL, 0, NULL, 0);
 	ipc_queue_put(&q, IPC_KEY, 1, &key, sizeof(key), NULL, 0);
+	ipc_queue_put(&q, IPC_DAVE_EPOCH, 1, &epoch, sizeof(epoch), &sender, sizeof(sender));
 	ipc_queue_put(&q, IPC_PING, 0, NULL, 0, NULL, 0);
 	for (s = 0; s < sizeof(steps) / sizeof(steps[0]); s++) {
 		struct ipc_reader *r = reader(IPC_TO_WORKER);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "common/err.h"
 #include "common/ids.h"
 #include "sinks/outfile.h"
+
+enum { TRIM_LEN = 32 * 1024 };
 
 /* An array of pairs as text, for a member of a track that is called `key`. */
 struct pairs {
@@ -427,31 +430,28 @@ static json_t *document(const struct manifest *m, uint64_t samples, bool complet
  * key is found and nothing else. NULL: no memory. */
 static char *fill_in(const struct manifest *m, const char *text, size_t *ret_len)
 {
-	char *filled = NULL, pattern[32];
-	FILE *f = open_memstream(&filled, ret_len);
-	bool good = f != NULL;
+	size_t len = strlen(text) + 2; /* with what ends it */
+	char *filled, *to, pattern[32];
 
-	for (size_t i = 0; good && i < m->pairs_count; i++) {
+	for (size_t i = 0; i < m->pairs_count; i++)
+		len += strlen(m->pairs[i].text);
+	if ((filled = to = malloc(len)) == NULL)
+		return NULL;
+	for (size_t i = 0; i < m->pairs_count; i++) {
 		const char *at;
 
 		snprintf(pattern, sizeof(pattern), "\"%s\": \"\"", m->pairs[i].key);
 		if ((at = strstr(text, pattern)) == NULL) {
-			good = false;
-			break;
+			free(filled);
+			return NULL;
 		}
 		at += strlen(pattern) - 2;
-		fwrite(text, 1, (size_t)(at - text), f);
-		fputs(m->pairs[i].text, f);
+		to = mempcpy(to, text, (size_t)(at - text));
+		to = stpcpy(to, m->pairs[i].text);
 		text = at + 2;
 	}
-	if (good)
-		good = fputs(text, f) >= 0 && fputc('\n', f) != EOF && !ferror(f);
-	if (f != NULL && fclose(f) != 0)
-		good = false;
-	if (!good) {
-		free(filled);
-		filled = NULL;
-	}
+	to = stpcpy(stpcpy(to, text), "\n");
+	*ret_len = (size_t)(to - filled);
 	return filled;
 }
 
@@ -460,7 +460,7 @@ int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool comple
 {
 	json_t *json = NULL;
 	char *text = NULL, *filled = NULL;
-	size_t len;
+	size_t len = 0;
 	int r = TD_ERR_NOMEM;
 
 	if (m->incomplete)
@@ -478,5 +478,9 @@ out:
 	free(filled);
 	free(text);
 	json_decref(json);
+	pairs_clear(m);
+	/* What a long one took is given back: the next one may be minutes away. */
+	if (len >= TRIM_LEN)
+		malloc_trim(0);
 	return r;
 }

@@ -97,6 +97,24 @@ ct:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/tests/ct_check
 	@valgrind -q --error-exitcode=1 --suppressions=tests/ct/ct.supp $(BUILD)/tests/ct_check
 
+## soak: 1000 kills, a storm of kills of workers, two calls of a day in virtual time: an hour or so
+soak:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) tests
+	@tests/soak/run.sh $(BUILD)
+
+## tsan: the system tests under ThreadSanitizer, with clang
+tsan:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) CC=clang SAN=thread BUILD=build/tsan tests
+	@tests/soak/tsan.sh build/tsan
+
+## coverage: which lines the tests run, by file and folder; below 90 % it fails
+# Optimised less, gcc sees fewer bounds, and warns of what cannot be.
+coverage:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) CC=gcc BUILD=build/cov LDFLAGS=--coverage \
+		CFLAGS="--coverage -O1 -fno-inline -Wno-format-truncation \
+		-DTD_COVERAGE_NOT_SANDBOXED" tests
+	@tests/coverage.sh build/cov
+
 ## lint: formatting and the direction of includes
 lint:
 	@tests/lint.sh
@@ -228,6 +246,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz interop bench drift ct lint deps ci-deps install uninstall clean help
+.PHONY: all tests demo check unit fuzz interop bench drift ct soak tsan coverage lint deps ci-deps install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

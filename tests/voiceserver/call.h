@@ -43,6 +43,7 @@ struct call {
 	struct cue *cues;
 	size_t n_cues, next_cue;
 	uint64_t start_ns, end_ns; /* server time; 0: not yet */
+	unsigned messages;         /* either way, on the connections of its clients */
 	uint64_t outage_until_ns;  /* server time: the recorder is sent no media before */
 	struct rng rng;
 	struct capture *capture; /* of the recorder; NULL: none */

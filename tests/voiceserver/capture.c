@@ -23,6 +23,7 @@ struct capture {
 	uint16_t port;
 	uint64_t first_ns; /* of the first datagram; 0: none yet */
 	bool keyed, ended;
+	size_t datagrams; /* written */
 };
 
 static void capture_free(struct capture *c)
@@ -68,6 +69,11 @@ int capture_new(struct capture **ret, const char *pcap_path, const char *keys_pa
 out:
 	capture_free(c);
 	return r;
+}
+
+size_t capture_count(const struct capture *c)
+{
+	return c != NULL ? c->datagrams : 0;
 }
 
 int capture_close(struct capture *c)
@@ -130,6 +136,7 @@ void capture_datagram(struct capture *c, uint64_t utc_ns, const uint8_t *data, s
 		c->first_ns = utc_ns;
 	if (c->dumper == NULL)
 		return;
+	c->datagrams++;
 	wr_init(&w, packet, sizeof(packet));
 	wr_u16(&w, 0x4500);
 	wr_u16(&w, (uint16_t)(IP_LEN + UDP_LEN + len));

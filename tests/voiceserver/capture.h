@@ -17,6 +17,8 @@ struct capture;
 /* Either path may be NULL. TD_ERR_IO, TD_ERR_NOMEM. */
 int capture_new(struct capture **ret, const char *pcap_path, const char *keys_path,
 	uint64_t guild_id, uint64_t channel_id, uint64_t user_id);
+/* How many datagrams there are in it. NULL is fine. */
+size_t capture_count(const struct capture *c);
 /* Writes the keys file, frees. NULL is fine. TD_ERR_IO, TD_ERR_NOMEM. */
 int capture_close(struct capture *c);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,39 @@ static void rekey(struct session *s)
 {
 	if (s->described && session_key(s, s->mode) == TD_OK)
 		session_describe(s);
+}
+
+/* Values of every type where others belong; and bytes behind each binary opcode. */
+static void junk(struct session *s)
+{
+	static const char *const values[] = { "null", "7", "-1", "1e400", "\"x\"", "[]", "{}",
+		"[[null]]", "{\"ssrc\":\"1\",\"user_id\":1,\"transition_id\":-1,\"epoch\":\"1\"}",
+		"{\"ssrc\":null,\"user_id\":null,\"user_ids\":{},\"transition_id\":70000}",
+		"{\"user_ids\":[1,null,[],\"-5\"],\"transition_id\":null,\"protocol_version\":9}",
+		"{\"mode\":\"aead_aes256_gcm_rtpsize\",\"secret_key\":[1,2,3]}",
+		"{\"epoch\":99999999999999999999,\"protocol_version\":1,\"transition_id\":3}" };
+	static const uint8_t text_ops[] = { 2, 4, 5, 6, 9, 11, 12, 13, 21, 22, 24 };
+	static const uint8_t binary_ops[] = { 25, 27, 29, 30 };
+	struct rng rng =
+		rng_stream(s->call->server->sc->seed, s->user_id, s->call->next_cue, RNG_GARBAGE);
+	uint8_t bytes[1200];
+	char text[400];
+	size_t i, k;
+
+	if (s->gw == NULL)
+		return;
+	rng_fill(&rng, bytes, sizeof(bytes));
+	for (i = 0; i < sizeof(text_ops); i++) {
+		for (k = 0; k < sizeof(values) / sizeof(values[0]); k++) {
+			snprintf(text, sizeof(text), "{\"op\":%d,\"d\":%s}", text_ops[i],
+				values[k]);
+			gw_send_text(s->gw, text);
+		}
+	}
+	for (i = 0; i < sizeof(binary_ops); i++) {
+		for (k = 0; k < sizeof(bytes); k = k * 2 + 1)
+			session_say_binary(s, binary_ops[i], NULL, bytes, k);
+	}
 }
 
 static void garbage(struct session *s, unsigned count)
@@ -132,6 +166,9 @@ void event_run(struct call *c, const struct scenario_event *e)
 		break;
 	case EVENT_NOISE:
 		event_noise(s);
+		break;
+	case EVENT_JUNK:
+		junk(s);
 		break;
 	case EVENT_GARBAGE:
 		garbage(s, e->count);

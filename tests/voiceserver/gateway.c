@@ -19,7 +19,8 @@ static void gw_send(struct gw *g, const void *data, size_t len, bool binary)
 {
 	struct gw_msg *m;
 
-	if (g->close_code != 0 || g->cut || (m = malloc(sizeof(*m) + len + 1)) == NULL)
+	if (g->close_code != 0 || g->cut || g->stalled ||
+		(m = malloc(sizeof(*m) + len + 1)) == NULL)
 		return;
 	m->next = NULL;
 	m->len = len;
@@ -46,7 +47,7 @@ void gw_send_binary(struct gw *g, const void *data, size_t len)
 
 struct gw_msg *gw_take(struct gw *g)
 {
-	struct gw_msg *m = g->first;
+	struct gw_msg *m = g->stalled ? NULL : g->first;
 
 	if (m != NULL && (g->first = m->next) == NULL)
 		g->last = NULL;
@@ -131,9 +132,44 @@ void gw_free(struct gw *g, unsigned code)
 		g->server->gws = g->next;
 	if (g->next != NULL)
 		g->next->prev = g->prev;
+	g->stalled = false;
 	while (g->first != NULL)
 		free(gw_take(g));
 	free(g);
+}
+
+/*
+ * One message more has passed between the recorder of a guild and us. Whose a connection is becomes
+ * clear with its first message: Hello counts when that is known.
+ */
+static void passed(struct gw *g)
+{
+	struct server *sv = g->server;
+	struct session *s = g->session;
+	const struct scenario_guild *guild;
+	struct call *c;
+
+	if (s == NULL || !s->recorder) {
+		g->unowned++;
+		return;
+	}
+	c = s->call;
+	guild = c->guild;
+	for (g->unowned++; g->unowned > 0; g->unowned--) {
+		if (++c->messages == guild->cut_after) {
+			gw_cut(g);
+		} else if (c->messages == guild->stall_after) {
+			server_event(sv, json_pack("{s:s}", "event", "stalling"));
+			g->stalled = true;
+			release(g);
+		}
+	}
+}
+
+void gw_sent(struct gw *g)
+{
+	if (g->close_code == 0 && !g->cut && !g->stalled)
+		passed(g);
 }
 
 static uint64_t timeout_ns(const struct gw *g)
@@ -143,7 +179,7 @@ static uint64_t timeout_ns(const struct gw *g)
 
 uint64_t gw_next_ns(const struct gw *g)
 {
-	return g->close_code == 0 && !g->cut ? timeout_ns(g) : UINT64_MAX;
+	return g->close_code == 0 && !g->cut && !g->stalled ? timeout_ns(g) : UINT64_MAX;
 }
 
 void gw_run(struct gw *g)
@@ -368,7 +404,7 @@ void gw_text(struct gw *g, const char *text, size_t len)
 	json_t *m = json_loadb(text, len, 0, NULL), *op = json_object_get(m, "op");
 	json_t *d = json_object_get(m, "d");
 
-	if (g->close_code != 0 || g->cut)
+	if (g->close_code != 0 || g->cut || g->stalled)
 		goto out;
 	if (!json_is_integer(op)) {
 		gw_close(g, GW_UNDECODABLE, "not a message");
@@ -390,16 +426,18 @@ void gw_text(struct gw *g, const char *text, size_t len)
 		else
 			dispatch(g, json_integer_value(op), d);
 	}
+	gw_sent(g);
 out:
 	json_decref(m);
 }
 
 void gw_binary(struct gw *g, const uint8_t *data, size_t len)
 {
-	if (g->close_code != 0 || g->cut)
+	if (g->close_code != 0 || g->cut || g->stalled)
 		return;
 	if (g->session == NULL)
 		gw_close(g, GW_NOT_AUTHENTICATED, "not identified yet");
 	else if (dave_binary(g->session, data, len) != TD_OK)
 		gw_close(g, GW_UNKNOWN_OP, "a client sends no such binary opcode");
+	gw_sent(g);
 }

@@ -65,7 +65,9 @@ struct gw {
 	struct gw_msg *first, *last;
 	unsigned close_code; /* close with it once the queue is empty; 0: stay open */
 	const char *close_reason;
-	bool cut; /* reset the connection now */
+	bool cut;         /* reset the connection now */
+	bool stalled;     /* nothing comes or goes any more, and nobody says so */
+	unsigned unowned; /* messages before it was known whose they are */
 	bool identified;
 	unsigned fragment_size; /* send messages in pieces of this many bytes; 0: whole */
 	uint64_t fragment_ns;   /* between pieces */
@@ -90,6 +92,8 @@ void gw_send_text(struct gw *g, const char *text);
 void gw_send_binary(struct gw *g, const void *data, size_t len);
 void gw_close(struct gw *g, unsigned code, const char *reason);
 void gw_cut(struct gw *g);
+/* A whole message has gone out: what a scenario cuts may be cut behind it. */
+void gw_sent(struct gw *g);
 /* Takes the first message of the queue; NULL: none. Free with free(). */
 struct gw_msg *gw_take(struct gw *g);
 

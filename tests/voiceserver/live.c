@@ -71,7 +71,8 @@ static void leave(void *user)
 		return;
 	}
 	now = td_mono_ns();
-	wait_ms = next > now ? (next - now + TD_MS_NS - 1) / TD_MS_NS : 0;
+	/* Never at once: the loop would not look at its sockets before all timers have run out. */
+	wait_ms = next > now ? (next - now + TD_MS_NS - 1) / TD_MS_NS : 1;
 	uv_update_time(&l->loop);
 	uv_timer_start(&l->next, due, wait_ms, 0);
 }

@@ -10,6 +10,7 @@
 #include "tests/voiceserver/live.h"
 #include "tests/voiceserver/offline.h"
 #include "tests/voiceserver/options.h"
+#include "tests/voiceserver/rogue.h"
 
 /* voiceserver: options, scenario, certificates, server, then live or offline, then the files. */
 struct run {
@@ -136,6 +137,10 @@ static int captures_close(struct run *run)
 	size_t i;
 
 	for (i = 0; run->server != NULL && i < run->server->n_calls; i++) {
+		if (capture_count(run->server->calls[i]->capture) > 0)
+			server_event(run->server,
+				json_pack("{s:s, s:I}", "event", "captured", "datagrams",
+					(json_int_t)capture_count(run->server->calls[i]->capture)));
 		if ((one = capture_close(run->server->calls[i]->capture)) != TD_OK)
 			r = one;
 		run->server->calls[i]->capture = NULL;
@@ -178,6 +183,12 @@ int main(int argc, char **argv)
 		goto out;
 	if (run.o.help) {
 		fputs(options_help, stdout);
+		goto out;
+	}
+	if (run.o.rogue != NULL) {
+		r = run.o.join_out == NULL
+			? TD_ERR_USAGE
+			: rogue_run(run.o.rogue, run.o.join_out, run.o.max_seconds);
 		goto out;
 	}
 	if (run.o.offline)

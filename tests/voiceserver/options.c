@@ -28,6 +28,7 @@ const char options_help[] =
 	"  --tls               wss; without it ws\n"
 	"  --cert KIND         good, wrong-host, expired, untrusted\n"
 	"  --ca-out FILE       the root certificate that clients shall trust\n"
+	"  --rogue KINDS       no voice server at all: bad ones, a port each (README.md)\n"
 	"  --join-out FILE     connection info, one JSON record per guild and line\n"
 	"results\n"
 	"  --truth FILE        what was sent to the recorders, as JSON\n"
@@ -49,6 +50,7 @@ enum option_name {
 	OPT_MAX_SECONDS,
 	OPT_OFFLINE,
 	OPT_VERBOSE,
+	OPT_ROGUE,
 	OPT_HELP,
 	/* members of the scenario */
 	OPT_TLS,
@@ -79,6 +81,7 @@ static const struct option longs[] = {
 	{ "end", required_argument, NULL, OPT_END },
 	{ "media", required_argument, NULL, OPT_MEDIA },
 	{ "seconds", required_argument, NULL, OPT_NUMBER },
+	{ "rogue", required_argument, NULL, OPT_ROGUE },
 	{ "seed", required_argument, NULL, OPT_NUMBER },
 	{ "loss", required_argument, NULL, OPT_FAULT },
 	{ "burst-loss", required_argument, NULL, OPT_FAULT },
@@ -175,6 +178,9 @@ static int option_take(struct options *o, int opt, const char *name, const char 
 		return (o->certs = certs_kind_parse(arg)) != CERTS_KINDS ? TD_OK : TD_ERR_USAGE;
 	case OPT_CA_OUT:
 		o->ca_out = arg;
+		return TD_OK;
+	case OPT_ROGUE:
+		o->rogue = arg;
 		return TD_OK;
 	case OPT_JOIN_OUT:
 		o->join_out = arg;

@@ -9,7 +9,7 @@
 /* The command line. Paths are borrowed from argv, NULL when not given. */
 struct options {
 	struct scenario *scenario;
-	const char *ca_out, *join_out, *truth, *pcap, *keys_out;
+	const char *ca_out, *join_out, *rogue, *truth, *pcap, *keys_out;
 	enum certs_kind certs;
 	enum transport_mode mode; /* TRANSPORT_MODES: not given */
 	double max_seconds;

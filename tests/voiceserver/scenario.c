@@ -94,6 +94,8 @@ static const struct field guild_fields[] = {
 	F(scenario_guild, guild_id, FIELD_ID),
 	F(scenario_guild, channel_id, FIELD_ID),
 	F(scenario_guild, dave, FIELD_BOOL),
+	F(scenario_guild, cut_after, FIELD_COUNT),
+	F(scenario_guild, stall_after, FIELD_COUNT),
 	F(scenario_guild, sender_early, FIELD_BOOL),
 	F(scenario_guild, users_clip, FIELD_TEXT),
 	OTHER("users"),
@@ -127,10 +129,10 @@ static const struct field scenario_fields[] = {
 
 /* Names of an enumeration, in the order of its values. */
 static const char *const event_names[] = { "cut", "close", "new_server", "rekey", "fragment",
-	"noise", "mute_acks", "ask_heartbeat", "garbage", "outage", "move_ssrc", "dave_churn",
-	"dave_recreate", "dave_downgrade", "dave_upgrade", "dave_bad_commit", "dave_bad_welcome",
-	"dave_late", "dave_revoke", "dave_unexpected", "dave_corrupt", "dave_replay", "dave_plain",
-	NULL };
+	"noise", "mute_acks", "ask_heartbeat", "junk", "garbage", "outage", "move_ssrc",
+	"dave_churn", "dave_recreate", "dave_downgrade", "dave_upgrade", "dave_bad_commit",
+	"dave_bad_welcome", "dave_late", "dave_revoke", "dave_unexpected", "dave_corrupt",
+	"dave_replay", "dave_plain", NULL };
 static const char *const end_names[] = { "close", "leave", "stay", NULL };
 static const char *const after_names[] = { "description", "speaking", "udp", NULL };
 

@@ -81,6 +81,7 @@ static int piece_send(struct ws_conn *c)
 	if (c->out_sent == c->out->len) {
 		free(c->out);
 		c->out = NULL;
+		gw_sent(c->gw);
 	}
 	return 0;
 }

@@ -10,7 +10,7 @@
  *
  * A packet of a stream is counted `received` once its transport tag verified, then exactly one of:
  * decoded (it became sound), padding, duplicate, late, undecodable, restarted, held_dropped,
- * dave_no_key, dave_auth_failed, dave_replayed, dave_plain_refused.
+ * overload_undecoded, dave_no_key, dave_auth_failed, dave_replayed, dave_plain_refused.
  * `lost` are sequence numbers that never came; each is also one of fec, concealed, or skipped.
  */
 #define TD_COUNTERS(X)                                                                             \
@@ -27,6 +27,7 @@
 	X(LATE, "late")               /* its place had been given up */                            \
 	X(UNDECODABLE, "undecodable") /* Opus refused it */                                        \
 	X(RESTARTED, "restarted")     /* one stray packet far out of sequence */                   \
+	X(UNDECODED, "overload_undecoded") /* passed on as a packet, and not decoded: too much */  \
 	X(HELD, "held") /* waited for its speaker to be named (and was used later) */              \
 	X(HELD_DROPPED, "held_dropped") /* waited, and fell out of the full hold */                \
 	X(DAVE_OPENED, "dave_opened")   /* end-to-end encrypted frames that opened */              \
@@ -47,10 +48,10 @@
 	X(RTCP, "rtcp")                     /* RTCP compounds that opened and were well formed */  \
 	X(RTCP_BAD, "rtcp_bad")             /* RTCP that opened and was not */                     \
 	X(KERNEL_DROPPED, "kernel_dropped") /* lost in the socket's receive buffer */              \
-	X(OVERLOAD, "overload_dropped")     /* the lane's queue was full */                        \
-	X(PAUSED, "paused")           /* arrived while the recording was paused or stopped */      \
-	X(OVERLAP, "overlap_dropped") /* frames of an older SSRC of a user beside a newer one */   \
-	X(TIME_JUMPS, "time_jumps")   /* RTP time disagreed with the clock: stream placed anew */
+	X(OVERLOAD, "overload_dropped") /* waited for too long, or the lane's queue was full */    \
+	X(PAUSED, "paused")             /* arrived while the recording was paused or stopped */    \
+	X(OVERLAP, "overlap_dropped")   /* frames of an older SSRC of a user beside a newer one */ \
+	X(TIME_JUMPS, "time_jumps")     /* RTP time disagreed with the clock: stream placed anew */
 
 #define X(name, text) COUNTER_##name,
 enum td_counter { TD_COUNTERS(X) COUNTER_COUNT };

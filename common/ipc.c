@@ -230,12 +230,12 @@ int ipc_queue_put(struct ipc_queue *q, enum ipc_type type, uint64_t conn, const 
 	return TD_OK;
 }
 
-int ipc_queue_write(struct ipc_queue *q, int fd)
+int ipc_queue_write_some(struct ipc_queue *q, int fd, size_t max)
 {
 	size_t next;
 
-	while (q->len > 0) {
-		ssize_t n = write(fd, q->buf + q->head, q->len);
+	while (q->len > 0 && max > 0) {
+		ssize_t n = write(fd, q->buf + q->head, q->len < max ? q->len : max);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -250,9 +250,16 @@ int ipc_queue_write(struct ipc_queue *q, int fd)
 		sodium_memzero(q->buf + q->head, (size_t)n); /* keys, voices */
 		q->head += (size_t)n;
 		q->len -= (size_t)n;
+		max -= (size_t)n;
 	}
-	q->head = 0;
+	if (q->len == 0)
+		q->head = 0;
 	return 0;
+}
+
+int ipc_queue_write(struct ipc_queue *q, int fd)
+{
+	return ipc_queue_write_some(q, fd, SIZE_MAX);
 }
 
 int ipc_queue_salvage(struct ipc_queue *dst, struct ipc_queue *src)

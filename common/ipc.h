@@ -86,13 +86,15 @@ struct ipc_dave_passthrough {
 
 /* PACKET: one datagram as received; its bytes follow. Arrival times of a connection never fall.
  * Again: its sound has come back from the worker before this one. Decoder and clocks are to know
- * it; it is not counted, and nothing is sent for it. */
+ * it; it is not counted, and nothing is sent for it.
+ * Undecoded: there is more than can be decoded. It is passed on as it is, and its sound is a gap.
+ */
 struct ipc_packet {
 	uint64_t arrival_ns;
 	uint32_t flags; /* IPC_PACKET_* */
 	uint32_t zero;
 };
-enum { IPC_PACKET_AGAIN = 1u << 0 };
+enum { IPC_PACKET_AGAIN = 1u << 0, IPC_PACKET_UNDECODED = 1u << 1 };
 
 /* TICK: no packet that arrives later will be older than this. */
 struct ipc_tick {
@@ -286,6 +288,8 @@ uint8_t *ipc_queue_put_room(struct ipc_queue *q, enum ipc_type type, uint64_t co
 /* Writes what fd takes. 0: nothing is left; 1: fd would block, more is left; TD_ERR_PEER_GONE
  * (EPIPE); TD_ERR_SYS. On a blocking fd: everything or an error. */
 int ipc_queue_write(struct ipc_queue *q, int fd);
+/* As that, but at most `max` bytes. */
+int ipc_queue_write_some(struct ipc_queue *q, int fd, size_t max);
 /* Moves every whole PACKET message of src to the end of dst; everything else in src is dropped, and
  * src is empty then. TD_ERR_NOMEM: the rest of the packets is dropped, too. */
 int ipc_queue_salvage(struct ipc_queue *dst, struct ipc_queue *src);

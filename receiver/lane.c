@@ -2,6 +2,7 @@
 #include "receiver/lane.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -28,7 +29,8 @@ enum {
 	TOLD_A_SECOND = 3, /* losses; the others are told together */
 };
 #define HANG_NS (1000 * TD_MS_NS)
-#define SETTLED_NS (1 * TD_SEC_NS) /* a worker that lived this long did not die of its start */
+#define RELIEVED_NS (3 * TD_SEC_NS) /* nothing was shed for so long: an overload is over */
+#define SETTLED_NS (1 * TD_SEC_NS)  /* a worker that lived this long did not die of its start */
 
 struct lane {
 	struct lane_conf conf;
@@ -49,6 +51,12 @@ struct lane {
 
 	uint64_t ping_ns, ping_heard; /* a PING waits for its PONG since; 0: none */
 	bool hung;                    /* we killed it for that */
+
+	struct {
+		uint64_t undecoded, dropped; /* when it was looked last */
+		uint64_t begin_undecoded, begin_dropped, last_ns;
+		bool on, drops;
+	} overload;
 
 	uint64_t told_ns; /* the second in which `told` losses were told began then */
 	unsigned told, untold;
@@ -229,10 +237,55 @@ static void on_worker_down(void *user, const char *why)
 	uv_async_send(l->down);
 }
 
+static void tell_overload(struct lane *l, const char *what)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "lane %u: overload: %s", l->conf.index, what);
+	l->conf.overload(l->conf.user, l->conf.index, text);
+}
+
+/* What is shed is told when it begins and when it is over. */
+static void watch_load(struct lane *l, uint64_t now_ns)
+{
+	struct lane_requests *q = &l->requests;
+	bool drops, shed;
+	char text[128];
+
+	lane_requests_watch(q);
+	drops = q->dropped != l->overload.dropped;
+	shed = drops || q->undecoded != l->overload.undecoded;
+	if (shed && !l->overload.on) {
+		l->overload.begin_undecoded = l->overload.undecoded;
+		l->overload.begin_dropped = l->overload.dropped;
+		l->overload.drops = false;
+		if (!drops)
+			tell_overload(l, "the oldest packets are kept, but not decoded");
+	}
+	if (drops && !l->overload.drops) {
+		l->overload.drops = true;
+		tell_overload(l, "the oldest packets are dropped");
+	}
+	if (shed) {
+		l->overload.on = true;
+		l->overload.last_ns = now_ns;
+	} else if (l->overload.on && now_ns - l->overload.last_ns >= RELIEVED_NS) {
+		l->overload.on = false;
+		snprintf(text, sizeof(text),
+			"over; %" PRIu64 " packets were not decoded, %" PRIu64 " dropped",
+			q->undecoded - l->overload.begin_undecoded,
+			q->dropped - l->overload.begin_dropped);
+		tell_overload(l, text);
+	}
+	l->overload.undecoded = q->undecoded;
+	l->overload.dropped = q->dropped;
+}
+
 void lane_watch(struct lane *l, uint64_t now_ns)
 {
 	uint64_t heard = lane_thread_heard(l->thread);
 
+	watch_load(l, now_ns);
 	tell_untold(l);
 	if (l->worker.pid <= 0)
 		return;
@@ -375,7 +428,7 @@ void lane_flush(struct lane *l)
 
 	if (l->requests.queue.len == 0 || l->writable == NULL)
 		return;
-	r = ipc_queue_write(&l->requests.queue, l->worker.request_fd);
+	r = lane_requests_write(&l->requests, l->worker.request_fd);
 	if (r == 1) {
 		uv_poll_start(l->writable, UV_WRITABLE, on_writable);
 	} else {

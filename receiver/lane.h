@@ -33,6 +33,8 @@ struct lane_conf {
 	void *user;                 /* of ops and of what follows */
 	/* The queue has room again after lane_congested() was true. */
 	void (*drained)(void *user);
+	/* The lane has more to do than it can (text says what becomes of it), or no more. */
+	void (*overload)(void *user, unsigned index, const char *text);
 	/* The worker was lost and is replaced, or cannot be kept running (fatal): then nothing is
 	 * heard any more on this lane, and what was recorded can be finished. */
 	void (*worker_lost)(void *user, unsigned index, const char *how, bool fatal);

@@ -13,6 +13,9 @@
 enum {
 	QUEUE_MAX = 16 * 1024 * 1024,  /* live: shed beyond this ... */
 	QUEUE_KEEP = 12 * 1024 * 1024, /* ... down to this */
+	/* The same for their sound, where packets are wanted, too. */
+	UNDECODED_MAX = 8 * 1024 * 1024,
+	UNDECODED_KEEP = 6 * 1024 * 1024,
 	/* Live. What does not fit is lost only if the worker is, too. */
 	JOURNAL_LIVE = 16 * 1024 * 1024,
 	/* A replay waits for the queue, so its pipes hold 12 MiB of journal at most: 1 MiB of
@@ -26,6 +29,13 @@ enum {
 #define WINDOWS_NS (6 * TD_SEC_NS)
 /* Live: whatever kills workers faster than they can catch up is not kept for longer. */
 #define JOURNAL_NS (30 * TD_SEC_NS)
+
+/* Live, nothing waits for longer: behind a disk that is slow, or when there is more than can be
+ * decoded. */
+#define LATEST_NS (10 * TD_SEC_NS)
+#define UNDECODED_NS (5 * TD_SEC_NS)
+#define PING_NS (250 * TD_MS_NS) /* with as much traffic between two pings at most */
+#define UNDECODED_TO_NS (4 * TD_SEC_NS)
 
 static _Noreturn void out_of_memory(void)
 {
@@ -143,6 +153,7 @@ void lane_requests_ping(struct lane_requests *q)
 	q->ping[i].no = q->journal.last_no;
 	q->ping[i].newest_ns = q->newest_ns;
 	q->sent++;
+	q->pinged_ns = q->newest_ns;
 	q->since_ping = 0;
 	put(q, IPC_PING, 0, NULL, 0);
 }
@@ -165,6 +176,31 @@ static void look(struct lane_requests *q)
 	i = (q->answered - 1) % LANE_PINGS;
 	q->answered_no = q->ping[i].no;
 	journal_trim(&q->journal, q->answered_no, before(q->ping[i].newest_ns, WINDOWS_NS));
+}
+
+int lane_requests_write(struct lane_requests *q, int fd)
+{
+	struct ipc_queue *from = &q->queue;
+	size_t at = from->torn, len = from->len, total, pings[LANE_UNDER_WAY];
+	unsigned room, found = 0;
+	int r;
+
+	look(q);
+	if (!q->live || q->sent == q->answered)
+		return ipc_queue_write(from, fd);
+	room = q->answered + LANE_UNDER_WAY - q->written;
+	for (; found < room && at < len; at += total) {
+		struct ipc_hdr hdr;
+
+		memcpy(&hdr, from->buf + from->head + at, sizeof(hdr));
+		total = sizeof(hdr) + ((hdr.len + 7) & ~(size_t)7);
+		if (hdr.type == IPC_PING)
+			pings[found++] = at;
+	}
+	r = ipc_queue_write_some(from, fd, at);
+	for (unsigned i = 0; i < found; i++)
+		q->written += pings[i] < len - from->len;
+	return r;
 }
 
 bool lane_requests_caught_up(struct lane_requests *q)
@@ -275,7 +311,7 @@ size_t lane_requests_retell(struct lane_requests *q)
 	size_t packets = 0;
 
 	q->connected = true;
-	q->sent = q->answered = 0;
+	q->sent = q->answered = q->written = 0;
 	q->pongs_before = lane_thread_pongs(q->thread);
 	put(q, IPC_HELLO, 0, &hello, sizeof(hello));
 	for (c = q->conns; c != NULL; c = c->next) {
@@ -416,6 +452,54 @@ static bool is_voice(const uint8_t *data, size_t len)
 		rtp_parse(&rtp, data, len) == TD_OK && rtp.payload_type == RTP_OPUS_PAYLOAD_TYPE;
 }
 
+/* The next packet that waits, from *at on in the queue; false: there is none. */
+static bool next_waiting(const struct ipc_queue *from, size_t *at, struct ipc_packet *ret,
+	size_t *ret_at, size_t *ret_total)
+{
+	struct ipc_hdr hdr;
+
+	for (; *at < from->head + from->len; *at += *ret_total) {
+		memcpy(&hdr, from->buf + *at, sizeof(hdr));
+		*ret_total = sizeof(hdr) + ((hdr.len + 7) & ~(size_t)7);
+		if (hdr.type != IPC_PACKET)
+			continue;
+		*ret_at = *at + sizeof(hdr);
+		memcpy(ret, from->buf + *ret_at, sizeof(*ret));
+		*at += *ret_total;
+		return true;
+	}
+	return false;
+}
+
+/* Bytes of the queue behind the packets that came before before_ns. */
+static size_t bytes_behind(const struct ipc_queue *from, uint64_t before_ns)
+{
+	size_t at = from->head + from->torn, left = from->len, where, total;
+	struct ipc_packet p;
+
+	while (next_waiting(from, &at, &p, &where, &total) && p.arrival_ns < before_ns)
+		left -= total;
+	return left;
+}
+
+/* The sound of the oldest packets is not made, so that no more than `keep` bytes wait with theirs.
+ * What an unpacker only passes on takes it a twentieth of the time. */
+static void shed_sound(struct lane_requests *q, size_t keep)
+{
+	struct ipc_queue *from = &q->queue;
+	size_t at = from->head + from->torn, left = from->len, where, total;
+	struct ipc_packet p;
+
+	while (left > keep && next_waiting(from, &at, &p, &where, &total)) {
+		left -= total;
+		if (p.flags != 0)
+			continue;
+		p.flags = IPC_PACKET_UNDECODED;
+		memcpy(from->buf + where, &p, sizeof(p));
+		q->undecoded++;
+	}
+}
+
 static void shed_one(void *user, uint64_t conn)
 {
 	(void)user;
@@ -424,13 +508,13 @@ static void shed_one(void *user, uint64_t conn)
 
 /* Takes the packets out of the journal that ipc_queue_shed() is going to take out of the queue:
  * they are lost and counted, and must not come again. */
-static void shed(struct lane_requests *q)
+static void shed(struct lane_requests *q, size_t keep)
 {
 	struct ipc_queue *from = &q->queue;
 	size_t at = from->head + from->torn, left = from->len, total;
 	struct journal_entry *e = journal_next(&q->journal, NULL);
 
-	for (; left > QUEUE_KEEP && at < from->head + from->len; at += total) {
+	for (; left > keep && at < from->head + from->len; at += total) {
 		const uint8_t *data = from->buf + at + sizeof(struct ipc_hdr);
 		struct ipc_packet packet;
 		struct ipc_hdr hdr;
@@ -445,8 +529,10 @@ static void shed(struct lane_requests *q)
 		data += sizeof(packet);
 		len = hdr.len - sizeof(packet);
 		/* One that comes again was counted when it came first. */
-		if ((packet.flags & IPC_PACKET_AGAIN) == 0)
+		if ((packet.flags & IPC_PACKET_AGAIN) == 0) {
 			lane_requests_count(q, hdr.conn, COUNTER_OVERLOAD, 1);
+			q->dropped++;
+		}
 		if (!is_voice(data, len))
 			continue;
 		/* Both are in the same order. */
@@ -460,7 +546,27 @@ static void shed(struct lane_requests *q)
 		else
 			e = journal_next(&q->journal, NULL);
 	}
-	ipc_queue_shed(from, QUEUE_KEEP, shed_one, NULL);
+	ipc_queue_shed(from, keep, shed_one, NULL);
+}
+
+/* Whether packets are of use without their sound. */
+static bool keeps_packets(const struct lane_requests *q)
+{
+	return (q->open.want & IPC_WANT_PCM) != 0 && (q->open.want & IPC_WANT_OPUS) != 0;
+}
+
+void lane_requests_watch(struct lane_requests *q)
+{
+	size_t keep;
+
+	if (!q->live || !q->connected)
+		return;
+	if (keeps_packets(q) &&
+		bytes_behind(&q->queue, before(q->newest_ns, UNDECODED_NS)) < q->queue.len)
+		shed_sound(q, bytes_behind(&q->queue, before(q->newest_ns, UNDECODED_TO_NS)));
+	keep = bytes_behind(&q->queue, before(q->newest_ns, LATEST_NS));
+	if (keep < q->queue.len)
+		shed(q, keep);
 }
 
 void lane_requests_packet(struct lane_requests *q, uint64_t conn, uint64_t arrival_ns,
@@ -474,10 +580,17 @@ void lane_requests_packet(struct lane_requests *q, uint64_t conn, uint64_t arriv
 	if (!q->connected)
 		return; /* the next worker will be told */
 	put_packet(q, conn, arrival_ns, 0, data, len);
-	if (q->since_ping >= PING_BYTES)
+	if (q->since_ping >= PING_BYTES || (q->live && q->newest_ns >= q->pinged_ns + PING_NS))
 		lane_requests_ping(q);
+	q->since_marked += sizeof(struct ipc_hdr) + sizeof(struct ipc_packet) + len;
+	/* What is marked still waits; the rest grows until it is too much, too. */
+	if (q->live && keeps_packets(q) && q->queue.len > UNDECODED_MAX &&
+		q->since_marked > UNDECODED_MAX - UNDECODED_KEEP) {
+		shed_sound(q, UNDECODED_KEEP);
+		q->since_marked = 0;
+	}
 	if (q->live && q->queue.len > QUEUE_MAX)
-		shed(q);
+		shed(q, QUEUE_KEEP);
 }
 
 /* ---- life ---- */

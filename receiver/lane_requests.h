@@ -20,11 +20,11 @@
  *
  * One thread. No file descriptors but the one given to be written to.
  */
-enum { LANE_PINGS = 64 };
+enum { LANE_PINGS = 64, LANE_UNDER_WAY = 4 };
 
 struct lane_requests {
 	struct ipc_conn_open open; /* of every connection */
-	bool live;                 /* sheds the oldest packets when there is too much */
+	bool live;                 /* sheds when there is too much: lane_requests_watch() */
 	struct lane_thread *thread;
 
 	struct ipc_queue queue;
@@ -37,10 +37,14 @@ struct lane_requests {
 	struct {
 		uint64_t no, newest_ns; /* of the journal when it was sent */
 	} ping[LANE_PINGS];
-	unsigned sent, answered; /* pings of this worker */
-	uint64_t pongs_before;   /* of all workers before it */
-	size_t since_ping;       /* bytes */
-	uint64_t answered_no;    /* the journal up to here is the worker's past */
+	unsigned sent, answered;     /* pings of this worker */
+	uint64_t pongs_before;       /* of all workers before it */
+	unsigned written;            /* of those sent: they have left the queue */
+	size_t since_ping;           /* bytes */
+	uint64_t pinged_ns;          /* newest_ns then */
+	size_t since_marked;         /* bytes of packets since the oldest were marked */
+	uint64_t undecoded, dropped; /* packets of which the sound, or all, was shed */
+	uint64_t answered_no;        /* the journal up to here is the worker's past */
 };
 
 void lane_requests_init(struct lane_requests *q, const struct ipc_conn_open *open, bool live,
@@ -72,7 +76,15 @@ void lane_requests_epoch(struct lane_requests *q, uint64_t conn, struct lane_epo
 void lane_requests_packet(struct lane_requests *q, uint64_t conn, uint64_t arrival_ns,
 	const uint8_t *data, size_t len);
 void lane_requests_tick(struct lane_requests *q, uint64_t now_ns);
+/* About twice a second. Live, the oldest load is shed when it has waited for too long; more often
+ * when there is too much of it. Where packets are wanted beside sound, first they are marked as not
+ * to be decoded; only what is twice as old, or twice as much, is dropped. */
+void lane_requests_watch(struct lane_requests *q);
 void lane_requests_ping(struct lane_requests *q);
+
+/* Writes what the pipe takes, as ipc_queue_write(). Live, pipes must not fill with what will be too
+ * old: no more is under way than LANE_UNDER_WAY unanswered pings, and what is between them. */
+int lane_requests_write(struct lane_requests *q, int fd);
 /* Something the network side saw happen. */
 void lane_requests_count(struct lane_requests *q, uint64_t conn, enum td_counter what, uint64_t n);
 

@@ -245,6 +245,28 @@ static void on_drained(void *user)
 	r->conf.drained(r->conf.user);
 }
 
+/* A warning for every call on the lane, and an event (name, how) in its manifest. */
+static void warn_all(struct recorder *r, unsigned index, const char *text, const char *name,
+	const char *how)
+{
+	struct connection *c;
+
+	log_warn("%s", text);
+	/* The list changes on this thread only, so reading it here needs no lock. */
+	for (c = r->connections; c != NULL; c = c->next) {
+		struct lane_control *mark;
+
+		if (c->lane != r->lanes[index])
+			continue;
+		event_emit(r->conf.events, "warning", c->guild_id, "ss", "message", text);
+		if ((mark = recorder_control(LANE_MARK, td_mono_ns())) != NULL) {
+			mark->name = name;
+			snprintf(mark->text, sizeof(mark->text), "%s", how);
+			lane_control(c->lane, c->conn, mark);
+		}
+	}
+}
+
 static void on_worker_lost(void *user, unsigned index, const char *how, bool fatal)
 {
 	struct recorder *r = user;
@@ -262,20 +284,12 @@ static void on_worker_lost(void *user, unsigned index, const char *how, bool fat
 		return;
 	}
 	snprintf(text, sizeof(text), "lane %u: unpacker lost (%s), replaced", index, how);
-	log_warn("%s", text);
-	/* The list changes on this thread only, so reading it here needs no lock. */
-	for (c = r->connections; c != NULL; c = c->next) {
-		struct lane_control *mark;
+	warn_all(r, index, text, "worker_lost", how);
+}
 
-		if (c->lane != r->lanes[index])
-			continue;
-		event_emit(r->conf.events, "warning", c->guild_id, "ss", "message", text);
-		if ((mark = recorder_control(LANE_MARK, td_mono_ns())) != NULL) {
-			mark->name = "worker_lost";
-			snprintf(mark->text, sizeof(mark->text), "%s", how);
-			lane_control(c->lane, c->conn, mark);
-		}
-	}
+static void on_overload(void *user, unsigned index, const char *text)
+{
+	warn_all(user, index, text, "overload", text);
 }
 
 static void on_flush(uv_prepare_t *prepare)
@@ -557,6 +571,7 @@ static int lanes_start(struct recorder *r)
 			.sound = on_sound },
 		.user = r,
 		.drained = on_drained,
+		.overload = on_overload,
 		.worker_lost = on_worker_lost };
 	int e;
 

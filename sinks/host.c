@@ -380,12 +380,8 @@ static void measure_file(void *user, const struct td_file *file)
 {
 	struct closing *c = user;
 
-	uint64_t samples = file->samples;
-
-	for (uint32_t i = 0; i < file->cut_count; i++)
-		samples += file->cuts[i].samples;
-	if (file->file != NULL && samples > c->samples)
-		c->samples = samples;
+	if (file->file != NULL && track_file_end(file) > c->samples)
+		c->samples = track_file_end(file);
 }
 
 static void summarise_file(void *user, const struct td_file *file)

@@ -184,8 +184,7 @@ static int tracks_finish(void *state, uint64_t end_ns)
 	return r;
 }
 
-/* A file that failed may end before it; between parts there may be a gap. */
-static uint64_t first_sample(const struct track *t, const struct td_file *file)
+uint64_t track_file_end(const struct td_file *file)
 {
 	const struct td_part *last =
 		file->part_count > 0 ? &file->parts[file->part_count - 1] : NULL;
@@ -194,8 +193,15 @@ static uint64_t first_sample(const struct track *t, const struct td_file *file)
 
 	for (uint32_t i = 0; i < file->cut_count; i++)
 		end += file->cuts[i].position >= from ? file->cuts[i].samples : 0;
-	return t->first_sample >= 0 && (uint64_t)t->first_sample < end ? (uint64_t)t->first_sample
-								       : TD_NO_SAMPLE;
+	return end;
+}
+
+/* A file that failed may end before it. */
+static uint64_t first_sample(const struct track *t, const struct td_file *file)
+{
+	return t->first_sample >= 0 && (uint64_t)t->first_sample < track_file_end(file)
+		? (uint64_t)t->first_sample
+		: TD_NO_SAMPLE;
 }
 
 static void tracks_files(void *state, td_file_fn *file, void *user)

@@ -13,6 +13,9 @@
 int track_sink_open(void **ret_state, const struct td_track_ops *ops, const struct td_host *host,
 	const struct td_session *session, const char *const *options);
 
+/* Position of the end of a track, as far as it is in files. */
+uint64_t track_file_end(const struct td_file *file);
+
 /* Everything else; its open, options and wants are not there. */
 extern const struct td_sink_ops track_sink;
 

@@ -423,13 +423,14 @@ static void count_failure(struct conn *c, int error)
 	c->count[error == TD_ERR_TRUNCATED ? COUNTER_SHORT : COUNTER_AUTH]++;
 }
 
-static int rtp_datagram(struct conn *c, uint64_t arrival_ns, bool again, const uint8_t *data,
+static int rtp_datagram(struct conn *c, uint64_t arrival_ns, uint32_t flags, const uint8_t *data,
 	size_t len)
 {
 	struct packet p = {
 		.arrival_ns = arrival_ns,
 		.plain_ok = dave_stage_takes_plain(&c->dave, arrival_ns),
-		.again = again,
+		.again = (flags & IPC_PACKET_AGAIN) != 0,
+		.undecoded = (flags & IPC_PACKET_UNDECODED) != 0,
 	};
 	struct rtp_header h;
 	size_t plain_len, payload_len;
@@ -502,7 +503,8 @@ static int rtcp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *dat
 		plain_len);
 }
 
-int conn_packet(struct conn *c, uint64_t arrival_ns, bool again, const uint8_t *data, size_t len)
+int conn_packet(struct conn *c, uint64_t arrival_ns, uint32_t flags, const uint8_t *data,
+	size_t len)
 {
 	int r;
 
@@ -511,7 +513,7 @@ int conn_packet(struct conn *c, uint64_t arrival_ns, bool again, const uint8_t *
 	touch(c);
 	switch (datagram_classify(data, len)) {
 	case DATAGRAM_RTP:
-		return rtp_datagram(c, c->now_ns, again, data, len);
+		return rtp_datagram(c, c->now_ns, flags, data, len);
 	case DATAGRAM_RTCP:
 		return rtcp_datagram(c, c->now_ns, data, len);
 	case DATAGRAM_DISCOVERY:

@@ -68,8 +68,9 @@ void conn_free(struct conn *c); /* NULL is fine; conn_flush() it first or lose w
 int conn_key(struct conn *c, const struct ipc_key *key); /* also TD_ERR_MALFORMED: no such mode */
 int conn_speaker(struct conn *c, uint32_t ssrc, uint64_t user_id);
 int conn_speaker_gone(struct conn *c, uint64_t user_id);
-/* A datagram of at most IPC_MAX_DGRAM bytes. */
-int conn_packet(struct conn *c, uint64_t arrival_ns, bool again, const uint8_t *data, size_t len);
+/* A datagram of at most IPC_MAX_DGRAM bytes; flags: IPC_PACKET_*. */
+int conn_packet(struct conn *c, uint64_t arrival_ns, uint32_t flags, const uint8_t *data,
+	size_t len);
 /* A DAVE_EPOCH with `count` senders behind it; what waited for its keys is opened first. */
 int conn_dave_epoch(struct conn *c, const struct ipc_dave_epoch *e, const uint8_t *senders,
 	size_t count);

@@ -130,8 +130,7 @@ static int on_packet(struct worker *w, struct conn *c, const struct ipc_msg *m)
 	(void)w;
 	if (p->arrival_ns > MAX_TIME_NS)
 		return TD_ERR_MALFORMED;
-	return conn_packet(c, p->arrival_ns, (p->flags & IPC_PACKET_AGAIN) != 0, m->data,
-		m->data_len);
+	return conn_packet(c, p->arrival_ns, p->flags, m->data, m->data_len);
 }
 
 static int on_dave_epoch(struct worker *w, struct conn *c, const struct ipc_msg *m)

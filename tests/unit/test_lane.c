@@ -500,7 +500,7 @@ static void a_packet_that_kills(void **state)
 	rig_down(&g);
 	/* As long as what is told it is long, it dies of it. */
 	snprintf(script, sizeof(script),
-		"#!/bin/bash\nn=$(head -c 4000 <&3 | wc -c)\n[ \"$n\" -lt 4000 ] || kill -SEGV $$\n"
+		"#!/bin/bash\nn=$(head -c 1000 <&3 | wc -c)\n[ \"$n\" -lt 1000 ] || kill -SEGV $$\n"
 		"exit 9\n");
 	rig_up(&g, script, true);
 	connect_to(&g);

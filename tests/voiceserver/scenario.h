@@ -15,7 +15,7 @@
  * name. Times are nanoseconds since the media start of the guild's call (the first session
  * description to its recorder).
  */
-enum { SCENARIO_MAX_GUILDS = 64, SCENARIO_MAX_LIST = 1000 };
+enum { SCENARIO_MAX_GUILDS = 64, SCENARIO_MAX_LIST = 20000 };
 
 /* What the network does to datagrams on their way to a client. */
 struct faults {
@@ -101,9 +101,10 @@ struct scenario_event {
 
 struct scenario_guild {
 	uint64_t guild_id, channel_id;
-	bool dave;         /* encrypted end to end */
-	unsigned cut_after, stall_after; /* messages either way to and from the recorder; 0: never */
-	bool sender_early; /* op 25 comes before op 4, for every other session of the recorder */
+	bool dave; /* encrypted end to end */
+	unsigned cut_after,
+		stall_after; /* messages either way to and from the recorder; 0: never */
+	bool sender_early;   /* op 25 comes before op 4, for every other session of the recorder */
 	const char *users_clip; /* what real clients play; NULL: not known */
 	uint64_t *users;        /* real clients; the first is the recorder */
 	size_t n_users;

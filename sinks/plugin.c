@@ -4,7 +4,9 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +68,35 @@ static int check_place(const char *file, const char *real, struct stat *ret, cha
 	return TD_OK;
 }
 
+/* Whether all of the file is there that its program headers speak of: the loader maps it unseen,
+ * and one that was cut off kills the program. What is no shared object at all the loader says
+ * itself. */
+static bool is_whole(const char *real)
+{
+	ElfW(Ehdr) head;
+	ElfW(Phdr) part;
+	struct stat st;
+	bool whole = true;
+	int fd = open(real, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return true;
+	if (fstat(fd, &st) != 0 || pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+		memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_phentsize != sizeof(part))
+		goto out;
+	for (size_t i = 0; i < head.e_phnum && whole; i++) {
+		off_t at = (off_t)(head.e_phoff + i * sizeof(part));
+
+		whole = pread(fd, &part, sizeof(part), at) == sizeof(part) &&
+			(part.p_type != PT_LOAD ||
+				(part.p_offset <= (uint64_t)st.st_size &&
+					part.p_filesz <= (uint64_t)st.st_size - part.p_offset));
+	}
+out:
+	close(fd);
+	return whole;
+}
+
 /* What dlerror() says without the name of the file, which it mostly begins with. */
 static const char *load_error(const char *real)
 {
@@ -101,6 +132,9 @@ static int load(const struct td_plugin **ret, const char *file, char *err, size_
 	if (loaded_count == LOADED_MAX)
 		return refuse(TD_ERR_LIMIT, err, err_len, "%s: %d plugins are loaded already", file,
 			LOADED_MAX);
+	if (!is_whole(real))
+		return refuse(TD_ERR_UNSUPPORTED, err, err_len,
+			"%s: is not all there: it was cut off", file);
 	if ((handle = dlopen(real, RTLD_NOW | RTLD_LOCAL)) == NULL)
 		return refuse(TD_ERR_UNSUPPORTED, err, err_len, "%s: cannot be loaded: %s", file,
 			load_error(real));

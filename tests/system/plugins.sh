@@ -110,6 +110,12 @@ echo "I am no library" >text.so
 refused "a text" "./text.so: cannot be loaded: " --plugin ./text.so
 : >empty.so
 refused "an empty file" "./empty.so: cannot be loaded: file too short" --plugin ./empty.so
+size=$(stat -c %s c.so)
+for part in 100 1000 3000 $((size / 2)); do
+	head -c "$part" c.so >cut.so
+	refused "one that was cut off after $part bytes" "./cut.so: (is not all there: it was cut off|cannot be loaded: )" --plugin ./cut.so
+done
+rm cut.so
 mkdir dir.so
 refused "a folder" "./dir.so: is not a file" --plugin ./dir.so
 build_probe nosymbol ${CC:-cc} -std=c11 -DNO_SYMBOL

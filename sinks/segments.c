@@ -518,6 +518,17 @@ static int segments_audio(void *track, const int16_t *pcm, uint32_t samples)
 	return TD_OK;
 }
 
+/* What there is of an utterance survives this process, in a file that opens. */
+static void keep(struct segments_track *t)
+{
+	int r = t->session->conf.writer->refresh(t->writer);
+
+	if (r == TD_OK)
+		r = outfile_flush(t->file);
+	if (r < 0)
+		drop_lost(t, r);
+}
+
 /* Nothing comes while nobody speaks: then time tells that an utterance is over. */
 static int segments_tick(void *state, uint64_t now_ns)
 {
@@ -526,6 +537,11 @@ static int segments_tick(void *state, uint64_t now_ns)
 	int64_t now;
 
 	watch_folder(s);
+	TAILQ_FOREACH(t, &s->tracks, link)
+	{
+		if (t->file != NULL)
+			keep(t);
+	}
 	if (now_ns < s->info->start_ns + UNDER_WAY_NS)
 		return TD_OK;
 	now = td_ns_to_samples((int64_t)(now_ns - UNDER_WAY_NS - s->info->start_ns));

@@ -264,6 +264,25 @@ static void time_ends_nothing_in_a_replay(void **state)
 	assert_int_equal(l[0].samples, 96000);
 }
 
+/* An utterance that is under way opens, as far as it has come. */
+static void what_is_under_way_is_there(void **state)
+{
+	char path[128];
+	SF_INFO info = { 0 };
+	SNDFILE *snd;
+
+	(void)state;
+	begin("segments:rate=48000");
+	speak(7, 70, 0, 1000, 1000);
+	sink_session_tick(session, START + 2000 * TD_MS_NS);
+	snprintf(path, sizeof(path), "%s/s/segments/.0.part", dir);
+	assert_non_null(snd = sf_open(path, SFM_READ, &info));
+	assert_int_equal(info.frames, 48000);
+	sf_close(snd);
+	assert_int_equal(end_at(6000), 0);
+	assert_int_equal(files(), 1);
+}
+
 static void a_speaker_becomes_known(void **state)
 {
 	struct line l[FILES];
@@ -361,6 +380,7 @@ int main(void)
 		TEST(short_ones_are_dropped_and_long_ones_cut),
 		TEST(time_ends_an_utterance),
 		TEST(time_ends_nothing_in_a_replay),
+		TEST(what_is_under_way_is_there),
 		TEST(a_speaker_becomes_known),
 		TEST(two_formats_have_a_folder_each),
 		TEST(a_full_disk),

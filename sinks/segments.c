@@ -526,7 +526,7 @@ static void keep(struct segments_track *t)
 	if (r == TD_OK)
 		r = outfile_flush(t->file);
 	if (r < 0)
-		drop_lost(t, r);
+		drop_lost(t, r, errno);
 }
 
 /* Nothing comes while nobody speaks: then time tells that an utterance is over. */

@@ -15,15 +15,18 @@
  *   {ssrc}      of their first stream
  *   {rate}, {channels}
  *   {session}   name of the session's folder, {folder}: its whole path
+ *   {start}     where the first word is, in seconds from the start of the session: 12.345678
  *
  * The recording never waits for a program, nor dies of one; this is the place for code that may
  * crash. Live, up to `keep` seconds are kept for one that does not keep up; what is beyond is
  * dropped, counted in a warning, and silence in its place (silence=yes). A replay waits. With
- * silence=yes a pause is written when the next word comes; after the last one there is nothing.
+ * silence=yes a pause is written when the next word comes: between the first word and the last one
+ * time is kept, before and after them there is nothing.
  *
  * At the end of the session all programs together have `wait` seconds to finish after the end of
- * their input, then they are told to (SIGTERM, and SIGKILL half a second later). What they print
- * goes to the receiver's standard error.
+ * their input, then they are told to (SIGTERM, and SIGKILL half a second later). So long the end of
+ * a session takes, and the other sessions of its lane wait. What programs print goes to the
+ * receiver's standard error.
  *
  * Height 2: one object a speaker, sound without gap or overlap.
  */
@@ -52,6 +55,9 @@ enum {
 	PATIENCE_MS = 60000, /* of a replay with a program that reads nothing */
 	GRACE_MS = 500,      /* between SIGTERM and SIGKILL */
 	SAY_AGAIN_S = 10,
+	PIPE_BYTES = 1 << 20, /* of sound in the pipe; as far as the system allows it */
+	PUMP_BYTES = 4 << 20, /* that one call writes when the session is live */
+	LOOK_MS = 5,          /* between looks at who has ended */
 };
 
 extern char **environ;
@@ -80,11 +86,14 @@ struct pipe_track {
 	struct piper *piper;
 	char who[32];
 	uint64_t user_id;
-	pid_t pid;   /* 0: there is no program any more */
-	int fd;      /* its standard input; -1: closed */
-	bool over;   /* its input is complete */
-	bool broken; /* it closed its input before */
-	bool said;   /* that it ended too early */
+	uint32_t ssrc;
+	uint64_t start; /* samples before the first word */
+	bool heard;     /* it came, and the program was started */
+	pid_t pid;      /* 0: there is no program, or not any more */
+	int fd;         /* its standard input; -1: closed */
+	bool over;      /* its input is complete */
+	bool broken;    /* it closed its input before */
+	bool said;      /* that it ended too early */
 	struct chunk *first, **end;
 	size_t kept;                    /* bytes of sound in chunks */
 	uint64_t gap;                   /* bytes of silence before what comes next */
@@ -171,24 +180,27 @@ static void folder_path(const struct td_session *session, char *ret, size_t len)
 }
 
 /* A word with what stands in braces replaced; from malloc. */
-static char *fill_in(const struct pipe_track *t, const struct td_track *track, const char *word)
+static char *fill_in(const struct pipe_track *t, const char *word)
 {
 	const struct piper *s = t->piper;
-	char ssrc[16], rate[16], channels[16], folder[4096], *ret = NULL;
+	char ssrc[16], rate[16], channels[16], folder[4096], begin[40], *ret = NULL;
 	const struct {
 		const char *name, *value;
 	} known[] = { { "{user}", t->who }, { "{ssrc}", ssrc }, { "{rate}", rate },
 		{ "{channels}", channels }, { "{session}", s->session->name },
-		{ "{folder}", folder } };
+		{ "{folder}", folder }, { "{start}", begin } };
 	size_t len, i, count = sizeof(known) / sizeof(known[0]);
 	FILE *f = open_memstream(&ret, &len);
 
 	if (f == NULL)
 		return NULL;
-	snprintf(ssrc, sizeof(ssrc), "%" PRIu32, track->ssrc);
+	snprintf(ssrc, sizeof(ssrc), "%" PRIu32, t->ssrc);
 	snprintf(rate, sizeof(rate), "%d", RATE);
 	snprintf(channels, sizeof(channels), "%u", s->channels);
 	folder_path(s->session, folder, sizeof(folder));
+	/* By hand: in some locales %f has a comma. */
+	snprintf(begin, sizeof(begin), "%" PRIu64 ".%06" PRIu64, t->start / RATE,
+		t->start % RATE * 1000000 / RATE);
 	while (*word != '\0') {
 		for (i = 0; i < count; i++) {
 			if (strncmp(word, known[i].name, strlen(known[i].name)) == 0)
@@ -322,13 +334,16 @@ static ssize_t write_quietly(int fd, const void *data, size_t len)
 	return n;
 }
 
-/* Writes what the program takes; waits for it in a replay. */
+/* Writes what the program takes, and live no more than what takes a moment; a replay waits for it.
+ */
 static void pump(struct pipe_track *t)
 {
 	static const unsigned char zeros[16384];
+	bool waits = !t->piper->session->live && !t->piper->ending;
+	size_t written = 0;
 	struct chunk *c;
 
-	while (t->fd >= 0 && (c = t->first) != NULL) {
+	while (t->fd >= 0 && (c = t->first) != NULL && (waits || written < PUMP_BYTES)) {
 		struct pollfd writable = { .fd = t->fd, .events = POLLOUT };
 		bool silent = c->silence > 0;
 		size_t len = !silent                 ? c->len - c->at
@@ -337,7 +352,7 @@ static void pump(struct pipe_track *t)
 		ssize_t n = write_quietly(t->fd, silent ? zeros : c->data + c->at, len);
 
 		if (n < 0 && errno == EAGAIN) {
-			if (t->piper->session->live || t->piper->ending)
+			if (!waits)
 				return;
 			if (poll(&writable, 1, PATIENCE_MS) == 0) {
 				t->said = true;
@@ -356,6 +371,7 @@ static void pump(struct pipe_track *t)
 		}
 		if (n < 0)
 			continue;
+		written += (size_t)n;
 		if (silent) {
 			c->silence -= (uint64_t)n;
 			continue;
@@ -382,12 +398,99 @@ static void say_dropped(struct pipe_track *t)
 		(double)t->dropped / RATE);
 }
 
+/* ---- tracks ---- */
+
+static void track_free(void *track)
+{
+	struct pipe_track *t = track, **at;
+
+	/* One that is left did not heed SIGTERM, or the session broke off. */
+	close_input(t);
+	tell(t, SIGKILL);
+	t->said = true;
+	reap(t, true);
+	for (at = &t->piper->tracks; *at != NULL; at = &(*at)->next) {
+		if (*at == t) {
+			*at = t->next;
+			break;
+		}
+	}
+	free(t);
+}
+
+static int track_open(void **ret_track, void *state, const struct td_track *track)
+{
+	struct piper *s = state;
+	struct pipe_track *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return TD_SINK_ERR_NOMEM;
+	t->piper = s;
+	t->fd = -1;
+	t->end = &t->first;
+	t->user_id = track->user_id;
+	t->ssrc = track->ssrc;
+	if (track->user_id != 0)
+		snprintf(t->who, sizeof(t->who), "%" PRIu64, track->user_id);
+	else
+		snprintf(t->who, sizeof(t->who), "ssrc-%" PRIu32, track->ssrc);
+	t->next = s->tracks;
+	s->tracks = t;
+	*ret_track = t;
+	return 0;
+}
+
+/* Starts the program: the first word is there, and with it all that is filled in. */
+static int launch(struct pipe_track *t)
+{
+	struct piper *s = t->piper;
+	char *argv[WORDS_MAX + 1] = { NULL };
+	int ends[2] = { -1, -1 }, r = TD_SINK_ERR_NOMEM, cause = ENOMEM;
+
+	t->heard = true;
+	for (size_t i = 0; s->words[i] != NULL; i++) {
+		if ((argv[i] = fill_in(t, s->words[i])) == NULL)
+			goto out;
+	}
+	r = TD_SINK_ERR_IO;
+	if (s->programs == PROGRAMS_MAX) {
+		cause = EAGAIN;
+		goto out;
+	}
+	if (pipe2(ends, O_CLOEXEC) != 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) {
+		cause = errno;
+		goto out;
+	}
+	(void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
+	if ((cause = start(&t->pid, argv, ends[0])) != 0) {
+		t->pid = 0;
+		goto out;
+	}
+	s->programs++;
+	t->fd = ends[1];
+	r = 0;
+out:
+	if (r < 0)
+		say(s, TD_EVENT_FAILED, t->user_id, "pipe: %s cannot be started for %s: %s",
+			s->words[0], t->who, strerror(cause));
+	for (size_t i = 0; argv[i] != NULL; i++)
+		free(argv[i]);
+	if (ends[0] >= 0)
+		close(ends[0]);
+	if (r < 0 && ends[1] >= 0)
+		close(ends[1]);
+	return r;
+}
+
 static int track_audio(void *track, const int16_t *pcm, uint32_t samples)
 {
 	struct pipe_track *t = track;
 	size_t count = (size_t)samples * t->piper->channels, len = 2 * count;
 	struct chunk *c;
+	int r;
 
+	if (!t->heard && (r = launch(t)) < 0)
+		return r;
 	if (t->fd < 0)
 		return 0; /* the track goes on without its program */
 	if (t->kept + len > (size_t)t->piper->keep_s * RATE * 2 * t->piper->channels) {
@@ -416,83 +519,11 @@ static int track_silence(void *track, uint64_t n)
 {
 	struct pipe_track *t = track;
 
-	if (t->piper->silence)
+	if (!t->heard)
+		t->start += n;
+	else if (t->piper->silence)
 		t->gap += n * 2 * t->piper->channels;
 	return 0;
-}
-
-/* ---- tracks ---- */
-
-static void track_free(void *track)
-{
-	struct pipe_track *t = track, **at;
-
-	/* One that is left did not heed SIGTERM, or the session broke off. */
-	close_input(t);
-	tell(t, SIGKILL);
-	t->said = true;
-	reap(t, true);
-	for (at = &t->piper->tracks; *at != NULL; at = &(*at)->next) {
-		if (*at == t) {
-			*at = t->next;
-			break;
-		}
-	}
-	free(t);
-}
-
-static int track_open(void **ret_track, void *state, const struct td_track *track)
-{
-	struct piper *s = state;
-	struct pipe_track *t;
-	char *argv[WORDS_MAX + 1] = { NULL };
-	int ends[2] = { -1, -1 }, r = TD_SINK_ERR_NOMEM, cause = ENOMEM;
-
-	if ((t = calloc(1, sizeof(*t))) == NULL)
-		return r;
-	t->piper = s;
-	t->fd = -1;
-	t->end = &t->first;
-	t->user_id = track->user_id;
-	if (track->user_id != 0)
-		snprintf(t->who, sizeof(t->who), "%" PRIu64, track->user_id);
-	else
-		snprintf(t->who, sizeof(t->who), "ssrc-%" PRIu32, track->ssrc);
-	for (size_t i = 0; s->words[i] != NULL; i++) {
-		if ((argv[i] = fill_in(t, track, s->words[i])) == NULL)
-			goto out;
-	}
-	r = TD_SINK_ERR_IO;
-	if (s->programs == PROGRAMS_MAX) {
-		cause = EAGAIN;
-		goto out;
-	}
-	if (pipe2(ends, O_CLOEXEC) != 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) {
-		cause = errno;
-		goto out;
-	}
-	if ((cause = start(&t->pid, argv, ends[0])) != 0)
-		goto out;
-	s->programs++;
-	t->fd = ends[1];
-	t->next = s->tracks;
-	s->tracks = t;
-	*ret_track = t;
-	r = 0;
-out:
-	if (r < 0)
-		say(s, TD_EVENT_FAILED, t->user_id, "pipe: %s cannot be started for %s: %s",
-			s->words[0], t->who, strerror(cause));
-	for (size_t i = 0; argv[i] != NULL; i++)
-		free(argv[i]);
-	if (ends[0] >= 0)
-		close(ends[0]);
-	if (r < 0) {
-		if (ends[1] >= 0)
-			close(ends[1]);
-		free(t);
-	}
-	return r;
 }
 
 static int track_end(void *track)
@@ -512,7 +543,7 @@ static const struct td_option options[] = {
 		.min = 1,
 		.max = 4096,
 		.meaning = "the program and its arguments, with {user}, {ssrc}, {rate}, "
-			   "{channels}, {session}, {folder}; no shell" },
+			   "{channels}, {session}, {folder}, {start}; no shell" },
 	{ .name = "channels",
 		.type = TD_OPTION_NUMBER,
 		.fallback = "1",
@@ -523,7 +554,7 @@ static const struct td_option options[] = {
 		.type = TD_OPTION_CHOICE,
 		.fallback = "yes",
 		.choices = "yes|no",
-		.meaning = "pauses are written, so that time is kept" },
+		.meaning = "pauses between words are written, so that time is kept" },
 	{ .name = "keep",
 		.type = TD_OPTION_NUMBER,
 		.fallback = "10",
@@ -534,7 +565,7 @@ static const struct td_option options[] = {
 		.type = TD_OPTION_NUMBER,
 		.fallback = "2",
 		.max = 3600,
-		.meaning = "seconds that programs have to finish" },
+		.meaning = "seconds that programs have to finish when a session ends" },
 	{ .name = NULL },
 };
 enum { CMD = 1, CHANNELS = 3, SILENCE = 5, KEEP = 7, WAIT = 9 };
@@ -610,18 +641,22 @@ static int pipe_tick(void *state, uint64_t now_ns)
 /* Writes what is left and looks who is done, until nobody is left or it is late. */
 static bool finish_until(struct piper *s, uint64_t deadline_ms)
 {
-	const struct timespec moment = { 0, 5000000 };
+	struct pollfd inputs[PROGRAMS_MAX];
 
 	for (;;) {
+		nfds_t count = 0;
+
 		for (struct pipe_track *t = s->tracks; t != NULL; t = t->next) {
 			pump(t);
 			if (t->first == NULL)
 				close_input(t);
 			reap(t, false);
+			if (t->fd >= 0)
+				inputs[count++] = (struct pollfd){ t->fd, POLLOUT, 0 };
 		}
 		if (s->programs == 0 || now_ms() >= deadline_ms)
 			return s->programs == 0;
-		nanosleep(&moment, NULL);
+		poll(inputs, count, LOOK_MS);
 	}
 }
 

@@ -197,13 +197,27 @@ check "au: the samples of the WAV" sh -c "tail -c +29 out/a/$first.au | dd conv=
 	tail -c +113 out/a/$first.wav | cmp - a"
 
 # ---- pipe ----
-replay p --sink file:channels=1 --sink 'pipe:cmd=sh -c "cat >{folder}/{user}.raw; echo {ssrc} {rate} {channels} {session} {else} >>{folder}/said"'
+replay p --sink file:channels=1 --sink 'pipe:cmd=sh -c "cat >{folder}/{user}.raw; echo {ssrc} {rate} {channels} {session} {else} >>{folder}/said; echo {start} >{folder}/{user}.start"'
 check "pipe: exit 0" exit_status 0
-check "pipe: what is in the file, up to the last word" sh -c "
-	for raw in out/p/*.raw; do
-		size=\$(stat -c %s \$raw)
-		[ \$size -gt 500000 ] && tail -c +113 \${raw%.raw}.wav | head -c \$size | cmp - \$raw || exit 1
-	done; [ \$(ls out/p/*.raw | wc -l) -eq 3 ]"
+# from_start FOLDER: the sound of its files, mono, from {start} on is what was written.
+from_start() {
+	for raw in "$1"/*.raw; do
+		size=$(stat -c %s "$raw")
+		skip=$(awk '{ printf "%d", int($1 * 48000 + 0.5) * 2 }' "${raw%.raw}.start")
+		[ "$size" -gt 300000 ] && tail -c +$((113 + skip)) "${raw%.raw}.wav" | head -c "$size" | cmp - "$raw" || return 1
+	done
+}
+check "pipe: what is in the file, from the first word to the last" from_start out/p
+check "pipe: of everybody" sh -c '[ $(ls out/p/*.raw | wc -l) -eq 3 ]'
+cat >late.json <<'END'
+{ "seed": 6, "seconds": 20, "guilds": [ { "speakers": [ {}, { "start_ms": 12000, "spurt_ms": 2000, "pause_ms": 1000 } ] } ] }
+END
+offline --scenario late.json
+replay p10 --sink file:channels=1 --sink 'pipe:cmd=sh -c "cat >{folder}/{user}.raw; echo {start} >{folder}/{user}.start"'
+check "pipe: who comes late begins with their first word" from_start out/p10
+check "pipe: and not with what was before" sh -c '
+	cat out/p10/*.start | tr "\n" " " | grep -qE "^0\.[0-9]{6} 1[12]\.[0-9]{6} $" && [ $(ls -S out/p10/*.raw | tail -n 1 | xargs stat -c %s) -lt 800000 ]'
+offline --speakers 3 --seconds 10 --seed 1
 check "pipe: names" sh -c '[ $(grep -cE "^[1-9][0-9]* 48000 1 p \{else\}$" out/p/said) -eq 3 ]'
 replay p2 --sink 'pipe:cmd=sh -c "cat >{folder}/{user}.raw",silence=no,channels=2' --sink file
 check "pipe: without silence, in stereo" sh -c "
@@ -231,9 +245,10 @@ check "pipe: which is not a failure" sh -c "[ $last -eq 0 ] && ! grep '\"error\"
 check "pipe: soon" test $(($(date +%s) - began)) -le 5
 check "pipe: and is gone" sh -c '! pgrep -f "tapedeck[-]'$$'"'
 offline --speakers 1 --seconds 30 --seed 3
-replay p9 --sink file:channels=1 --sink 'pipe:cmd=sh -c "sleep 1; cat >{folder}/raw"'
-check "pipe: a replay waits for a program" sh -c "
-	size=\$(stat -c %s out/p9/raw) && [ \$size -gt 2000000 ] && tail -c +113 out/p9/$first.wav | head -c \$size | cmp - out/p9/raw"
+replay p9 --sink file:channels=1 --sink 'pipe:cmd=sh -c "sleep 1; cat >{folder}/raw; echo {start} >{folder}/{user}.start"'
+mv out/p9/raw out/p9/$first.raw
+check "pipe: a replay waits for a program" from_start out/p9
+check "pipe: for all of it" test "$(stat -c %s out/p9/$first.raw)" -gt 2000000
 offline --speakers 3 --seconds 10 --seed 1
 refused "pipe: without a command" "--sink: pipe: cmd is needed" --sink pipe
 refused "pipe: an open quote" "--sink: pipe: cmd has a quote without its end" --sink 'pipe:cmd=cat "a'
@@ -269,7 +284,7 @@ cat >two.json <<'END'
 END
 server server.log --scenario two.json --truth live.json || cat server.log
 "$build/receiver" --join join.json --events --out live --workers 2 --duration 15 --plugin ./c.so \
-	--sink file --sink probe:slow=15,guild=10 --sink 'pipe:cmd=sleep 1'$$',keep=2,wait=1' >events.log 2>receiver.log &
+	--sink file --sink probe:slow=15,guild=10 --sink 'pipe:cmd=sleep 1'$$',keep=2,wait=1,channels=2' >events.log 2>receiver.log &
 pid=$!
 pids="$pids $pid"
 sleep 5

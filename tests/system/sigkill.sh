@@ -16,19 +16,18 @@ talkers() {
 	slot=0
 	while [ $slot -lt $together ]; do
 		[ $slot -eq 0 ] || printf ','
-		printf '{ "dave": %s, "speakers": [ %s ] }' "$1" "$speakers"
+		printf '{ "speakers": [ %s ] }' "$speakers"
 		slot=$((slot + 1))
 	done
 	printf '] }\n'
 }
 
-# live NAME DAVE OPTION FIRST: kills a third of all, live. Keys of a group with members who are gone
-# take their time.
+# live NAME FOLDER OPTION: kills a third of all, live.
 live() {
-	talkers "$2" >call.json
+	talkers >call.json
 	server "server-$2.log" --scenario call.json --max-seconds 14400 || cat "server-$2.log"
 	split -l 1 -d -a 1 join.json join-
-	check "$1" "$build/tests/kill_check" --live --first "$4" --seed "$seed" --times "$part" --parallel $together "out-$2" \
+	check "$1" "$build/tests/kill_check" --live --seed "$seed" --times "$part" --parallel $together "out-$2" \
 		"$build/receiver" --join "join-{slot}" --out "out-$2" --session-name "{}" -q --workers 1 \
 		--sink "file:$formats$3"
 	tail -n 1 check.log | sed 's/^/# /'
@@ -36,8 +35,8 @@ live() {
 }
 
 echo "# seed $seed"
-live "live: every file opens and lacks a second at most" false "" 700
-live "encrypted, in parts: so does every part" true ",split=1" 6000
+live "live: every file opens and lacks a second at most" whole ""
+live "live, in parts of a second: so does every part" parts ",split=1"
 
 # As fast as it goes, every stretch of a file is that of a recording that nobody killed.
 offline --speakers 3 --seconds 40 --seed 9
@@ -57,7 +56,7 @@ sums() {
 continues() {
 	sed -n 's/^ "continues": "\(.*\)",*$/\1/p' "$1/session.json"
 }
-talkers false >call.json
+talkers >call.json
 server server-again.log --scenario call.json --max-seconds 600 || cat server-again.log
 head -n 1 join.json >join-0
 for n in 1 2 3; do

@@ -11,6 +11,9 @@
  *
  * `at` is where it begins, in seconds; peak and rms (of what was heard) are dB below full scale;
  * heard is how many seconds of it there was sound. user_id is null while the speaker is not known.
+ * Live, a line comes within two seconds of the end of its interval; in a replay, where only what
+ * comes tells the time, with the next word of the same stream. Sound that comes later still, and
+ * more than 256 streams in one interval, make a second line for it.
  *
  * Height 1: frames come as they are heard, a stream each.
  */
@@ -27,11 +30,16 @@
 
 enum { RATE = 48000, STREAMS_MAX = 256 };
 
+#define SECOND_NS UINT64_C(1000000000)
+/* Sound is some way behind its time: so long after an interval there may be more of it. */
+#define LATE_NS SECOND_NS
+
 /* One stream in one interval. */
 struct level {
 	uint64_t user_id, interval; /* which one, from 0 */
 	uint32_t ssrc;
 	uint64_t samples; /* heard; 0: this place is free */
+	uint64_t last_ns; /* when it was heard last */
 	uint32_t peak;
 	double energy;
 };
@@ -119,18 +127,27 @@ static int meter_line(struct meter *m, struct level *l)
 	return ferror(m->file) ? TD_SINK_ERR_IO : 0;
 }
 
-/* The place of a stream, a free one when it has none; NULL: more speak than we have places. */
-static struct level *meter_find(struct meter *m, uint32_t ssrc)
+/* The place of a stream: its own, or a free one. When more speak than we have places, it gets
+ * the one that was not heard for longest, whose level is written out. */
+static int meter_find(struct meter *m, uint32_t ssrc, struct level **ret)
 {
-	struct level *free_one = NULL;
+	struct level *free_one = NULL, *oldest = m->levels;
+	int r;
 
 	for (struct level *l = m->levels; l < m->levels + STREAMS_MAX; l++) {
-		if (l->samples > 0 && l->ssrc == ssrc)
-			return l;
+		if (l->samples > 0 && l->ssrc == ssrc) {
+			*ret = l;
+			return 0;
+		}
 		if (l->samples == 0 && free_one == NULL)
 			free_one = l;
+		if (l->last_ns < oldest->last_ns)
+			oldest = l;
 	}
-	return free_one;
+	if (free_one == NULL && (r = meter_line(m, free_one = oldest)) < 0)
+		return r;
+	*ret = free_one;
+	return 0;
 }
 
 static int meter_frame(void *state, const struct td_frame *f)
@@ -138,17 +155,20 @@ static int meter_frame(void *state, const struct td_frame *f)
 	struct meter *m = state;
 	uint64_t since_ns =
 		f->sent_ns > (int64_t)m->start_ns ? (uint64_t)f->sent_ns - m->start_ns : 0;
-	uint64_t interval = since_ns / (m->seconds * UINT64_C(1000000000));
-	struct level *l = meter_find(m, f->ssrc);
+	uint64_t interval = since_ns / (m->seconds * SECOND_NS);
+	struct level *l;
 	int r;
 
-	if (l == NULL || f->kind == TD_FRAME_SILENCE)
+	if (f->kind == TD_FRAME_SILENCE)
 		return 0;
+	if ((r = meter_find(m, f->ssrc, &l)) < 0)
+		return r;
 	if (l->samples > 0 && l->interval != interval && (r = meter_line(m, l)) < 0)
 		return r;
 	if (l->samples == 0)
 		*l = (struct level){ .ssrc = f->ssrc, .interval = interval };
 	l->user_id = f->user_id;
+	l->last_ns = since_ns;
 	l->samples += f->samples;
 	for (uint32_t i = 0; i < f->samples; i++) {
 		uint32_t amplitude = (uint32_t)abs(f->pcm[i]);
@@ -162,8 +182,15 @@ static int meter_frame(void *state, const struct td_frame *f)
 static int meter_tick(void *state, uint64_t now_ns)
 {
 	struct meter *m = state;
+	uint64_t before = 0; /* the interval whose sound may still come */
+	int r;
 
-	(void)now_ns;
+	if (now_ns > m->start_ns + LATE_NS)
+		before = (now_ns - LATE_NS - m->start_ns) / (m->seconds * SECOND_NS);
+	for (struct level *l = m->levels; l < m->levels + STREAMS_MAX; l++) {
+		if (l->samples > 0 && l->interval < before && (r = meter_line(m, l)) < 0)
+			return r;
+	}
 	return fflush(m->file) != 0 ? TD_SINK_ERR_IO : 0;
 }
 

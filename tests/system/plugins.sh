@@ -189,6 +189,22 @@ replay m2 --sink meter --workers 1
 replay m3 --sink meter --workers 3
 check "meter: the same every time" cmp out/m2/levels.jsonl out/m3/levels.jsonl
 
+# Four speakers who come and go: 80 streams each, all in one interval.
+awk 'BEGIN {
+	printf "{ \"seed\": 2, \"seconds\": 82, \"guilds\": [ { \"speakers\": ["
+	for (s = 0; s < 4; s++) {
+		printf "%s{ \"present\": [", s ? ", " : ""
+		for (i = 0; i < 80; i++)
+			printf "%s{ \"from_ms\": %d, \"to_ms\": %d }", i ? ", " : "", 1000 * i + 100, 1000 * i + 700
+		printf "] }"
+	}
+	print "] } ] }" }' >many.json
+offline --scenario many.json
+replay m4 --sink meter:interval=3600
+check "meter: everybody is measured, however many there are" sh -c '
+	[ $(wc -l <out/m4/levels.jsonl) -eq 320 ] || { wc -l <out/m4/levels.jsonl; exit 1; }'
+offline --speakers 3 --seconds 10 --seed 1
+
 replay a --sink file:format=au+wav,channels=1
 check "au: beside WAV, from one --sink" exit_status 0
 check "au: header" sh -c "[ \"\$(head -c 28 out/a/$first.au | od -An -v -tx1 | tr -d ' \n')\" = \
@@ -225,10 +241,12 @@ check "pipe: without silence, in stereo" sh -c "
 replay p3 --events --sink 'pipe:cmd=sh -c "cat >/dev/null; ls /proc/self/fd"'
 check "pipe: no descriptor of ours" sh -c '[ "$(sort receiver.log | uniq -c | tr -d " \n")" = 30313233 ]'
 check "pipe: what programs print is not among the events" sh -c '! grep -v "^{.*}$" stdout.log'
-replay p4 --events --sink file --sink 'pipe:cmd=sh -c "head -c 1000 >/dev/null"'
+offline --speakers 3 --seconds 30 --seed 3 # more than a pipe holds
+replay p4 --events --sink file --sink 'pipe:cmd=sh -c "head -c 1000 >/dev/null",channels=2'
 check "pipe: a program that has enough costs a warning" exit_status 0
 check "pipe: for each speaker, once" sh -c '[ $(grep -c "pipe: the program of 20000000000000000[123] ended with exit status 0; nothing more" stdout.log) -eq 3 ] && [ $(grep -c "\"warning\"" stdout.log) -eq 3 ]'
 check "pipe: and the files are right" right p4
+offline --speakers 3 --seconds 10 --seed 1
 replay p5 --sink file --sink 'pipe:cmd=sh -c "kill -SEGV \$\$"'
 check "pipe: a program that crashes fails, and nothing else" exit_status 1
 check "pipe: with its reason" sh -c '[ $(grep -c "pipe: the program of 20000000000000000[123] was killed by signal 11" receiver.log) -eq 3 ] && [ $(wc -l <receiver.log) -eq 3 ]'
@@ -280,11 +298,12 @@ check "and what was recorded can be read" sh -c 'for f in out/g/*.wav; do [ $(st
 # ---- live: a slow sink in one guild, a program that does not read in the other ----
 cat >two.json <<'END'
 { "seed": 5, "seconds": 16, "guilds": [
-  { "guild_id": "10", "speakers": [ {}, {} ] }, { "guild_id": "11", "speakers": [ {} ] } ] }
+  { "guild_id": "10", "speakers": [ {}, {} ] },
+  { "guild_id": "11", "speakers": [ {}, { "pauses": [ { "from_ms": 2500, "to_ms": 60000 } ] } ] } ] }
 END
 server server.log --scenario two.json --truth live.json || cat server.log
 "$build/receiver" --join join.json --events --out live --workers 2 --duration 15 --plugin ./c.so \
-	--sink file --sink probe:slow=15,guild=10 --sink 'pipe:cmd=sleep 1'$$',keep=2,wait=1,channels=2' >events.log 2>receiver.log &
+	--sink file --sink probe:slow=15,guild=10 --sink 'pipe:cmd=sleep 1'$$',keep=2,wait=1,channels=2' --sink meter >events.log 2>receiver.log &
 pid=$!
 pids="$pids $pid"
 sleep 5
@@ -294,6 +313,11 @@ for fd in /proc/$pid/fd/*; do
 		grep -q '^flags:.*[2367][0-7]\{6\}$' "/proc/$pid/fdinfo/$fd" || ls -l "/proc/$pid/fd/$fd"
 done >open.log
 check "no descriptor is for programs" test ! -s open.log
+sleep 1
+check "meter: live, a line does not wait for the next word" sh -c '
+	for n in $(cut -d, -f3 live/11-*/levels.jsonl | sort -u); do
+		grep -F "$n," live/11-*/levels.jsonl | grep -q "\"at\":2," || { cat live/11-*/levels.jsonl; exit 1; }
+	done; [ $(cut -d, -f3 live/11-*/levels.jsonl | sort -u | wc -l) -eq 2 ]'
 wait $pid
 last=$?
 kill "$server" 2>/dev/null

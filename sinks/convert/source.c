@@ -124,6 +124,8 @@ static int open_kind(struct source *s, struct fault *fault)
 		return fault_set(fault, TD_ERR_TRUNCATED, "empty");
 	if ((r = open_riff(s, fault)) != TD_ERR_UNSUPPORTED)
 		return r;
+	if (source_flac_is(s))
+		return source_flac_open(s, fault);
 	return source_snd_open(s, fault);
 }
 
@@ -154,6 +156,7 @@ void source_free(struct source *s)
 		return;
 	if (s->snd != NULL)
 		sf_close(s->snd);
+	source_flac_free(s->flac);
 	input_close(&s->in);
 	free(s->floats);
 	free(s->buf);
@@ -176,6 +179,8 @@ int source_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_n, b
 	*ret_silent = false;
 	if (s->snd != NULL)
 		return source_snd_read(s, pcm, max, ret_n, fault);
+	if (s->flac != NULL)
+		return source_flac_read(s, pcm, max, ret_n, ret_silent, fault);
 	return source_raw_read(s, pcm, max, ret_n, ret_silent, fault);
 }
 

@@ -11,7 +11,7 @@
 
 /*
  * Sound that is read from one file: raw samples with a description (given, or in a file beside
- * them), WAV and RF64, and whatever else libsndfile reads. Everything in it is untrusted.
+ * them), WAV and RF64, FLAC, and whatever else libsndfile reads. Everything in it is untrusted.
  *
  * Samples come out as 16 bit: finer ones are rounded, louder ones saturate, NaN is silence.
  */

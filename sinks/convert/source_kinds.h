@@ -6,7 +6,7 @@
 
 #include "sinks/convert/source.h"
 
-/* The inside of a source, for the two kinds there are. */
+/* The inside of a source, for the three kinds there are. */
 struct source {
 	const struct source_conf *conf;
 	struct source_info info;
@@ -24,6 +24,8 @@ struct source {
 	bool fine;    /* more than 16 bits: read as floating point */
 	float *floats;
 	uint64_t got; /* samples so far */
+
+	struct source_flac *flac; /* NULL: another kind */
 };
 
 enum { SOURCE_BLOCK = 4096 }; /* samples read at once */
@@ -37,5 +39,12 @@ int source_raw_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_
 int source_snd_open(struct source *s, struct fault *fault);
 int source_snd_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_n,
 	struct fault *fault);
+
+/* Whether s->in is FLAC. */
+bool source_flac_is(struct source *s);
+int source_flac_open(struct source *s, struct fault *fault);
+void source_flac_free(struct source_flac *f);
+int source_flac_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_n,
+	bool *ret_silent, struct fault *fault);
 
 #endif

@@ -460,6 +460,56 @@ keeps() {
 	ended 0 convert --delete -f flac del/a.wav && [ -e del/a.wav ] && says 'up to date'
 }
 check "--delete: what is only skipped stays" keeps
+# overwrite FILE AT BYTES: nonsense in the middle of it.
+overwrite() {
+	head -c "$3" /dev/zero | tr '\0' '\252' | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
+# Tones, not noise: frames that are not stored as they are.
+tone() {
+	awk 'BEGIN { for (i = 0; i < 96000; i++) print int(9000 * sin(i / 20)) + 1 }' |
+		awk '{ v = $1 < 0 ? $1 + 65536 : $1; printf "\\%o\\%o\n", v % 256, int(v / 256) }'
+}
+LC_ALL=C printf "$(tone | tr -d '\n')" >tone.raw
+ended 0 convert --raw 48000:1:s16le -f flac -o hurt tone.raw
+check "a tone, in FLAC" [ "$(wc -c <hurt/tone.flac)" -gt 5000 ]
+mkdir dflac
+cp hurt/tone.flac dflac/hole.flac
+overwrite dflac/hole.flac $(($(wc -c <hurt/tone.flac) / 2)) 12
+damaged_flac() {
+	ended 0 convert --delete -f pcm dflac/hole.flac && says 'hole.flac: warning: damaged at [01]\.' 'kept: ' &&
+		[ -e dflac/hole.flac ] || return 1
+	# Everything is at its time, and all of it but for a few frames of 4096 is there.
+	[ "$(wc -c <dflac/hole.pcm)" -eq 192000 ] || return 1
+	n=$(cmp -l dflac/hole.pcm tone.raw | wc -l)
+	echo "$n bytes differ"
+	[ "$n" -gt 4000 ] && [ "$n" -lt 33000 ]
+}
+check "a damaged FLAC: silence where it is, the rest in its place, and it stays" damaged_flac
+damaged_json() {
+	ended 0 convert --json --force -f pcm dflac/hole.flac && grep -q '"event":"warning".*"text":"damaged at' out.log &&
+		grep -q '"event":"done".*"warnings":1' out.log
+}
+check "damage is counted in --json" damaged_json
+md5_flac() {
+	cp hurt/tone.flac dflac/md5.flac
+	overwrite dflac/md5.flac 26 4
+	ended 0 convert --delete -f pcm dflac/md5.flac && says 'warning: damaged: .* MD5' && [ -e dflac/md5.flac ] &&
+		cmp dflac/md5.pcm tone.raw
+}
+check "a FLAC with another MD5 stays" md5_flac
+cut_flac() {
+	head -c $(($(wc -c <hurt/tone.flac) / 2)) hurt/tone.flac >dflac/cut.flac
+	ended 0 convert --delete -f pcm dflac/cut.flac && says 'cut.flac: warning: damaged: only [0-9]+ of 96000' &&
+		[ -e dflac/cut.flac ] && cmp -n "$(wc -c <dflac/cut.pcm)" dflac/cut.pcm tone.raw
+}
+check "a FLAC that was cut off stays" cut_flac
+whole_flac() {
+	cp hurt/tone.flac dflac/whole.flac
+	printf 'TAG%0125d' 0 >>dflac/whole.flac
+	ended 0 convert --delete -f pcm dflac/whole.flac && [ ! -e dflac/whole.flac ] && cmp dflac/whole.pcm tone.raw &&
+		! grep warning err.log
+}
+check "a whole one goes, one with a tag at its end too" whole_flac
 keep_wins() {
 	ended 0 convert --force --delete --keep -f flac del/a.wav && [ -e del/a.wav ]
 }

@@ -197,5 +197,7 @@ enum source_end source_finish(struct source *s)
 	case INPUT_SAME:
 		break;
 	}
+	if (s->ogg)
+		source_ogg_check(s);
 	return s->damaged ? SOURCE_DAMAGED : SOURCE_WHOLE;
 }

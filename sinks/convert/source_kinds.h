@@ -24,6 +24,7 @@ struct source {
 	bool fine;    /* more than 16 bits: read as floating point */
 	float *floats;
 	uint64_t got; /* samples so far */
+	bool ogg;
 
 	struct source_flac *flac; /* NULL: another kind */
 };
@@ -46,5 +47,8 @@ int source_flac_open(struct source *s, struct fault *fault);
 void source_flac_free(struct source_flac *f);
 int source_flac_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_n,
 	bool *ret_silent, struct fault *fault);
+
+/* At the end of an Ogg file: reads it once more, and warns of what is wrong with its pages. */
+void source_ogg_check(struct source *s);
 
 #endif

@@ -102,6 +102,7 @@ int source_snd_open(struct source *s, struct fault *fault)
 	s->info.samples = info.frames < 0 || info.frames > INT64_MAX / 4 ? SOURCE_UNKNOWN
 									 : (uint64_t)info.frames;
 	s->info.lossy = lossy(info.format);
+	s->ogg = (info.format & SF_FORMAT_TYPEMASK) == SF_FORMAT_OGG;
 	take_text(s->info.title, s->snd, SF_STR_TITLE);
 	take_text(s->info.album, s->snd, SF_STR_ALBUM);
 	s->fine = is_fine(info.format);

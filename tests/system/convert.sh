@@ -510,6 +510,27 @@ whole_flac() {
 		! grep warning err.log
 }
 check "a whole one goes, one with a tag at its end too" whole_flac
+mkdir dogg
+# Many pages.
+ended 0 convert --raw $raw -f opus -o dogg noise.raw
+damaged_ogg() {
+	n=$(wc -c <dogg/noise.opus)
+	head -c $((n / 2)) dogg/noise.opus >dogg/cut.opus
+	cp dogg/noise.opus dogg/hole.opus
+	overwrite dogg/hole.opus $((n / 2)) 12
+	# A whole page less, the last one: only that nobody said it was the last.
+	at=$(grep -abo OggS dogg/noise.opus | tail -n 1 | cut -d: -f1)
+	head -c "$at" dogg/noise.opus >dogg/page.opus
+	ended 0 convert --delete -f "$1" -o dogg/$1 dogg/cut.opus dogg/hole.opus dogg/page.opus && [ -e dogg/cut.opus ] &&
+		[ -e dogg/hole.opus ] && [ -e dogg/page.opus ] && says 'cut.opus: warning: ends early: ' \
+			'hole.opus: warning: damaged: missing pages: 1, ' 'page.opus: warning: ends early' && ! grep 'page.opus.*damaged' err.log
+}
+check "a damaged Ogg file, or half of one, stays" damaged_ogg pcm
+check "where it is copied, too" damaged_ogg opus
+whole_ogg() {
+	ended 0 convert --delete -f pcm -o dogg/whole dogg/noise.opus && ! grep warning err.log && [ ! -e dogg/noise.opus ]
+}
+check "a whole one goes" whole_ogg
 keep_wins() {
 	ended 0 convert --force --delete --keep -f flac del/a.wav && [ -e del/a.wav ]
 }

@@ -26,7 +26,7 @@ enum {
 	/* Samples that go into LAME at once, and the room it wants for what comes out. */
 	MP3_CHUNK = 4 * MP3_SPF_MAX,
 	MP3_CHUNK_ROOM = MP3_CHUNK * 5 / 4 + 7200,
-	MP3_STAGE = 64 * 1024,
+	MP3_STAGE = 24 * 1024,
 	/* Frames of silence until nothing of the sound before is left in LAME. Its slowest memory
 	 * is ATH adjustment: down to its floor of 0.000625 by a factor of 0.925 a frame, 95 frames.
 	 */

@@ -29,13 +29,16 @@ enum {
 	TOLD_A_SECOND = 3, /* losses; the others are told together */
 };
 #define HANG_NS (1000 * TD_MS_NS)
-#define RELIEVED_NS (3 * TD_SEC_NS) /* nothing was shed for so long: an overload is over */
-#define SETTLED_NS (1 * TD_SEC_NS)  /* a worker that lived this long did not die of its start */
+#define RELIEVED_NS (3 * TD_SEC_NS)       /* nothing was shed for so long: an overload is over */
+#define HELD_UP_NS (5 * TD_SEC_NS)        /* a sink that takes this long is named, ... */
+#define HELD_UP_AGAIN_NS (60 * TD_SEC_NS) /* ... and then so often */
+#define SETTLED_NS (1 * TD_SEC_NS) /* a worker that lived this long did not die of its start */
 
 struct lane {
 	struct lane_conf conf;
 	struct lane_thread *thread;
 	struct worker_process worker;
+	uint64_t said_held_up_ns;
 	struct lane_requests requests;
 	uint64_t last_packet_ns;
 	bool congested; /* and somebody waits for conf.drained */
@@ -281,10 +284,24 @@ static void watch_load(struct lane *l, uint64_t now_ns)
 	l->overload.dropped = q->dropped;
 }
 
+static void watch_sinks(struct lane *l, uint64_t now_ns)
+{
+	uint64_t since_ns;
+	const char *sink = lane_thread_working(l->thread, &since_ns);
+
+	if (sink == NULL || now_ns < since_ns + HELD_UP_NS)
+		return;
+	if (l->said_held_up_ns != 0 && now_ns - l->said_held_up_ns < HELD_UP_AGAIN_NS)
+		return;
+	l->said_held_up_ns = now_ns;
+	l->conf.held_up(l->conf.user, l->conf.index, sink, now_ns - since_ns);
+}
+
 void lane_watch(struct lane *l, uint64_t now_ns)
 {
 	uint64_t heard = lane_thread_heard(l->thread);
 
+	watch_sinks(l, now_ns);
 	watch_load(l, now_ns);
 	tell_untold(l);
 	if (l->worker.pid <= 0)

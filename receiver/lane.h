@@ -38,6 +38,8 @@ struct lane_conf {
 	/* The worker was lost and is replaced, or cannot be kept running (fatal): then nothing is
 	 * heard any more on this lane, and what was recorded can be finished. */
 	void (*worker_lost)(void *user, unsigned index, const char *how, bool fatal);
+	/* A sink has not come back for so long: everything on this lane waits for it. */
+	void (*held_up)(void *user, unsigned index, const char *sink, uint64_t ns);
 };
 
 /* Starts the thread and the first worker. TD_ERR_NOMEM, TD_ERR_SYS with errno. */

@@ -48,6 +48,7 @@ struct lane_thread {
 
 	atomic_uint_fast64_t heard, pongs, newest_ns;
 	atomic_bool waiting;
+	struct sink_working working;
 
 	/* the thread's own */
 	int fd;
@@ -179,6 +180,7 @@ static void session_open(struct lane_thread *t, struct lane_control *c)
 	s->thread = t;
 	c->conf.event = on_sink_event;
 	c->conf.user = s;
+	c->conf.working = &t->working;
 	if ((r = sink_session_open(&s->sinks, &c->conf)) != TD_OK)
 		goto out;
 	s->next = t->sessions;
@@ -657,6 +659,14 @@ void lane_thread_newest(struct lane_thread *t, uint64_t arrival_ns)
 uint64_t lane_thread_heard(const struct lane_thread *t)
 {
 	return atomic_load(&t->heard);
+}
+
+const char *lane_thread_working(const struct lane_thread *t, uint64_t *ret_since_ns)
+{
+	const char *name = atomic_load_explicit(&t->working.name, memory_order_acquire);
+
+	*ret_since_ns = atomic_load_explicit(&t->working.since_ns, memory_order_relaxed);
+	return name;
 }
 
 bool lane_thread_waiting(const struct lane_thread *t)

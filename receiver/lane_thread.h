@@ -111,6 +111,9 @@ void lane_thread_newest(struct lane_thread *t, uint64_t arrival_ns);
  * more right now (and not, say, for a disk). Any thread. */
 uint64_t lane_thread_heard(const struct lane_thread *t);
 bool lane_thread_waiting(const struct lane_thread *t);
+/* The sink that the thread is in right now, and since when (td_mono_ns()); NULL: in none. Any
+ * thread. */
+const char *lane_thread_working(const struct lane_thread *t, uint64_t *ret_since_ns);
 /* How many pings were answered: everything that came back before is with the sinks. Any thread. */
 uint64_t lane_thread_pongs(const struct lane_thread *t);
 

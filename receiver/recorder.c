@@ -287,6 +287,16 @@ static void on_worker_lost(void *user, unsigned index, const char *how, bool fat
 	warn_all(r, index, text, "worker_lost", how);
 }
 
+static void on_held_up(void *user, unsigned index, const char *sink, uint64_t ns)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		"lane %u: sink %s has not come back for %u seconds; this lane waits for it", index,
+		sink, (unsigned)(ns / TD_SEC_NS));
+	warn_all(user, index, text, "held_up", sink);
+}
+
 static void on_overload(void *user, unsigned index, const char *text)
 {
 	warn_all(user, index, text, "overload", text);
@@ -572,7 +582,8 @@ static int lanes_start(struct recorder *r)
 		.user = r,
 		.drained = on_drained,
 		.overload = on_overload,
-		.worker_lost = on_worker_lost };
+		.worker_lost = on_worker_lost,
+		.held_up = on_held_up };
 	int e;
 
 	find_wants(conf->options, &lane.want, &lane.channels);

@@ -17,6 +17,7 @@
 #include "sinks/registry.h"
 #include "sinks/sink.h"
 #include "sinks/spec.h"
+#include "sinks/text.h"
 #include "sinks/timeline.h"
 #include "sinks/track_sink.h"
 
@@ -46,6 +47,7 @@ struct hosted {
 	void *state;
 	bool opened, done; /* done: it failed, and is only closed any more */
 	bool lists;        /* it has files, and counters with them */
+	bool said;         /* that something failed */
 	uint64_t busy_ns;  /* it took in this second */
 	uint64_t said_slow_ns;
 };
@@ -55,6 +57,7 @@ struct sink_session {
 	char name[FOLDER_NAME_MAX];
 	int dir_fd;
 	uint64_t start_ns, now_ns;
+	uint64_t heard_ns; /* how far the call got, on the clock of start_ns */
 	uint64_t refreshed_ns, watched_ns, described_ns; /* headers; sinks; manifest */
 	uint64_t describing_ns; /* what the manifest took, without waiting for disks */
 	bool changed;           /* the manifest lacks more than numbers */
@@ -63,6 +66,7 @@ struct sink_session {
 	bool live;
 	uint64_t min_free, folder_tried_ns;
 	struct td_session info;
+	struct sink_working *working, idle;
 	int16_t *mixed; /* a frame in the channels it did not come in; HOST_FRAME_MAX * 2 */
 	struct manifest *manifest;
 	uint64_t counters[COUNTER_COUNT];
@@ -84,13 +88,12 @@ static void emit(struct sink_session *s, enum sink_event_type type, const char *
 	const char *text, uint64_t user_id, uint64_t samples)
 {
 	struct sink_event event = { type, path, text, user_id, samples };
-
 	bool failed = type == SINK_EVENT_FAILED || type == SINK_EVENT_FULL;
 
 	s->failed = s->failed || failed;
 	if (text != NULL && s->manifest != NULL)
 		manifest_event(s->manifest, failed ? "failed" : "warning", text,
-			position(s, s->now_ns));
+			position(s, s->heard_ns));
 	s->changed = true;
 	if (s->event != NULL)
 		s->event(s->user, &event);
@@ -101,8 +104,18 @@ static void emit_failure(struct sink_session *s, const char *what, int r)
 	char text[HOST_PATH_MAX];
 
 	snprintf(text, sizeof(text), "%s: %s", what,
-		r == TD_ERR_IO ? strerror(errno) : td_strerror(r));
+		r == TD_ERR_IO && errno != 0 ? strerror(errno) : td_strerror(r));
 	emit(s, SINK_EVENT_FAILED, NULL, text, 0, 0);
+}
+
+/* A sink, as its user knows it. */
+static void sink_failed(struct hosted *h, int r)
+{
+	char what[HOST_PATH_MAX / 2];
+
+	h->said = true;
+	snprintf(what, sizeof(what), "sink %s has ended", h->name);
+	emit_failure(h->session, what, r);
 }
 
 static void host_event(void *user, const struct td_event *event)
@@ -113,15 +126,21 @@ static void host_event(void *user, const struct td_event *event)
 		[TD_EVENT_WARNING] = SINK_EVENT_WARNING,
 		[TD_EVENT_FAILED] = SINK_EVENT_FAILED,
 	};
+	bool about_file =
+		event->type == TD_EVENT_FILE_OPENED || event->type == TD_EVENT_FILE_CLOSED;
 	struct hosted *h = user;
-	char path[HOST_PATH_MAX];
+	char path[HOST_PATH_MAX], text[HOST_PATH_MAX];
+	const char *said = event->text != NULL ? event->text : "it does not say what";
 
-	if (event->type < TD_EVENT_FILE_OPENED || event->type > TD_EVENT_FAILED)
+	if (event->type < TD_EVENT_FILE_OPENED || event->type > TD_EVENT_FAILED ||
+		(about_file && event->path == NULL))
 		return;
+	h->said = h->said || event->type == TD_EVENT_FAILED;
 	if (event->path != NULL)
 		snprintf(path, sizeof(path), "%s/%s", h->session->name, event->path);
-	emit(h->session, types[event->type], event->path != NULL ? path : NULL, event->text,
-		event->user_id, event->samples);
+	text[text_clean(text, sizeof(text) - 1, said)] = '\0';
+	emit(h->session, types[event->type], event->path != NULL ? path : NULL,
+		about_file ? NULL : text, event->user_id, event->samples);
 }
 
 static void host_log(void *user, uint32_t level, const char *text)
@@ -144,23 +163,42 @@ static const struct td_writer_ops *host_writer(void *user, const char *name)
 	return registry_writer(name);
 }
 
-/* A method of a sink that was called at began_ns returned r. */
+/* A method of h is about to be called; returns when. */
+static uint64_t enter(struct hosted *h)
+{
+	struct sink_working *w = h->session->working;
+	uint64_t now_ns = td_mono_ns();
+
+	atomic_store_explicit(&w->since_ns, now_ns, memory_order_relaxed);
+	atomic_store_explicit(&w->name, h->name, memory_order_release);
+	return now_ns;
+}
+
+static void leave(struct hosted *h)
+{
+	atomic_store_explicit(&h->session->working->name, NULL, memory_order_relaxed);
+}
+
+/* A method of a sink that was entered at began_ns returned r. */
 static void returned(struct hosted *h, uint64_t began_ns, int r)
 {
+	leave(h);
 	h->busy_ns += td_mono_ns() - began_ns;
 	if (r >= 0)
 		return;
 	h->done = true;
-	emit_failure(h->session, h->name, r);
+	sink_failed(h, r);
 }
 
 /* Calls an optional method of every sink that is alive and has it. */
-#define DISPATCH(s, method, ...)                                                      \
-	for (struct hosted *h = (s)->sinks; h < (s)->sinks + (s)->sink_count; h++) {  \
-		uint64_t began_ns = td_mono_ns();                                     \
-                                                                                      \
-		if (!h->done && TD_HAS(h->ops, method))                               \
-			returned(h, began_ns, h->ops->method(h->state, __VA_ARGS__)); \
+#define DISPATCH(s, method, ...)                                                     \
+	for (struct hosted *h = (s)->sinks; h < (s)->sinks + (s)->sink_count; h++) { \
+		uint64_t began_ns;                                                   \
+                                                                                     \
+		if (h->done || !TD_HAS(h->ops, method))                              \
+			continue;                                                    \
+		began_ns = enter(h);                                                 \
+		returned(h, began_ns, h->ops->method(h->state, __VA_ARGS__));        \
 	}
 
 /* Sinks of a live call have to keep up; `past_ns` is how long ago this was last looked at. */
@@ -178,6 +216,46 @@ static void watch_speed(struct hosted *h, uint64_t past_ns)
 		emit(s, SINK_EVENT_WARNING, NULL, text, 0, 0);
 	}
 	h->busy_ns = 0;
+}
+
+/* ---- what sinks say of their tracks ---- */
+
+struct checking {
+	td_file_fn *file;
+	void *user;
+};
+
+/* A plugin may leave out what it likes: nothing is NULL behind this but the name of a file. */
+static void check_file(void *user, const struct td_file *file)
+{
+	struct checking *c = user;
+	struct td_file f = *file;
+	uint64_t counters[COUNTER_COUNT] = { 0 };
+	uint32_t n = f.counter_count < COUNTER_COUNT ? f.counter_count : COUNTER_COUNT;
+
+	if (f.format == NULL)
+		f.format = "";
+	if (f.counters != NULL)
+		memcpy(counters, f.counters, n * sizeof(counters[0]));
+	f.counters = counters;
+	f.counter_count = COUNTER_COUNT;
+	f.ssrc_count = f.ssrcs != NULL ? f.ssrc_count : 0;
+	f.spurt_count = f.spurts != NULL ? f.spurt_count : 0;
+	f.cut_count = f.cuts != NULL ? f.cut_count : 0;
+	f.part_count = f.parts != NULL ? f.part_count : 0;
+	for (uint32_t i = 0; i < f.part_count; i++) {
+		if (f.parts[i].file == NULL)
+			f.part_count = 0;
+	}
+	c->file(c->user, &f);
+}
+
+static void list_files(struct hosted *h, td_file_fn *file, void *user)
+{
+	struct checking c = { file, user };
+
+	if (h->lists)
+		h->ops->files(h->state, check_file, &c);
 }
 
 /* ---- manifest ---- */
@@ -209,7 +287,7 @@ static int describe(struct sink_session *s, uint64_t samples, bool complete, con
 
 		if (!h->opened || !h->lists)
 			continue;
-		h->ops->files(h->state, describe_file, &d);
+		list_files(h, describe_file, &d);
 		d.others = true;
 	}
 	s->described_ns = s->now_ns;
@@ -284,6 +362,7 @@ static int open_sink(struct sink_session *s, const struct sink_spec *spec)
 {
 	const struct registry_sink *kind = spec->kind;
 	struct hosted *h = &s->sinks[s->sink_count++];
+	char what[HOST_PATH_MAX / 2];
 	int r;
 
 	h->session = s;
@@ -305,7 +384,8 @@ static int open_sink(struct sink_session *s, const struct sink_spec *spec)
 		return TD_OK;
 	h->done = true;
 	h->lists = false;
-	emit_failure(s, h->name, r);
+	snprintf(what, sizeof(what), "sink %s cannot begin", h->name);
+	emit_failure(s, what, r);
 	return r;
 }
 
@@ -341,6 +421,8 @@ int sink_session_open(struct sink_session **ret, const struct sink_session_conf 
 		return r;
 	s->dir_fd = -1;
 	s->start_ns = s->now_ns = s->refreshed_ns = s->watched_ns = conf->start_ns;
+	s->heard_ns = conf->start_ns;
+	s->working = conf->working != NULL ? conf->working : &s->idle;
 	s->event = conf->event;
 	s->user = conf->user;
 	s->live = conf->live;
@@ -398,10 +480,8 @@ static void summarise_file(void *user, const struct td_file *file)
 
 static void each_file(struct sink_session *s, td_file_fn *fn, void *user)
 {
-	for (size_t i = 0; i < s->sink_count; i++) {
-		if (s->sinks[i].lists)
-			s->sinks[i].ops->files(s->sinks[i].state, fn, user);
-	}
+	for (size_t i = 0; i < s->sink_count; i++)
+		list_files(&s->sinks[i], fn, user);
 }
 
 /* For those who go on in an editor. The recording is whole without it. */
@@ -413,8 +493,7 @@ static void write_editor_files(struct sink_session *s)
 
 	for (size_t i = 0; r == TD_OK && i < s->sink_count; i++) {
 		editor_sink(e);
-		if (s->sinks[i].lists)
-			s->sinks[i].ops->files(s->sinks[i].state, editor_file, e);
+		list_files(&s->sinks[i], editor_file, e);
 	}
 	if (r == TD_OK)
 		manifest_each_event(s->manifest, editor_event, e);
@@ -436,13 +515,21 @@ int sink_session_close(struct sink_session *s, uint64_t end_ns, const char *reas
 	struct closing closing = { s, track, user, position(s, end_ns) };
 	int r;
 
-	s->now_ns = end_ns;
+	s->now_ns = s->heard_ns = end_ns;
 	for (size_t i = 0; i < s->sink_count; i++) {
 		struct hosted *h = &s->sinks[i];
+		bool failed = s->failed;
+		int one;
 
-		/* What a sink has to say about its failures it said by events. */
-		if (!h->done && h->ops->finish(h->state, end_ns) < 0)
-			s->failed = true;
+		if (h->done)
+			continue;
+		enter(h);
+		one = h->ops->finish(h->state, end_ns);
+		leave(h);
+		s->failed = s->failed || one < 0;
+		/* It, or we, may have told of every single file before. */
+		if (one < 0 && !h->said && !failed)
+			sink_failed(h, one);
 	}
 	each_file(s, measure_file, &closing);
 	write_editor_files(s);
@@ -455,6 +542,12 @@ int sink_session_close(struct sink_session *s, uint64_t end_ns, const char *reas
 }
 
 /* ---- while it lives ---- */
+
+static void heard(struct sink_session *s, uint64_t at_ns)
+{
+	if (at_ns > s->heard_ns)
+		s->heard_ns = at_ns;
+}
 
 /* The samples of a frame in the channels h wants, borrowed until the next call; NULL: no memory. */
 static const int16_t *in_channels(struct sink_session *s, const struct td_frame *f, uint32_t want)
@@ -479,12 +572,14 @@ void sink_session_frame(struct sink_session *s, const struct td_frame *frame)
 	if (frame->samples == 0 || frame->samples > HOST_FRAME_MAX || frame->channels < 1 ||
 		frame->channels > 2)
 		return;
+	heard(s, frame->arrival_ns);
 	for (struct hosted *h = s->sinks; h < s->sinks + s->sink_count; h++) {
 		struct td_frame f = *frame;
-		uint64_t began_ns = td_mono_ns();
+		uint64_t began_ns;
 
 		if (h->done || (h->wants.what & TD_WANT_PCM) == 0)
 			continue;
+		began_ns = enter(h);
 		f.pcm = in_channels(s, frame, h->wants.channels);
 		f.channels = (uint8_t)h->wants.channels;
 		returned(h, began_ns, f.pcm != NULL ? h->ops->frame(h->state, &f) : TD_ERR_NOMEM);
@@ -493,11 +588,14 @@ void sink_session_frame(struct sink_session *s, const struct td_frame *frame)
 
 void sink_session_packet(struct sink_session *s, const struct td_packet *packet)
 {
+	heard(s, packet->arrival_ns);
 	for (struct hosted *h = s->sinks; h < s->sinks + s->sink_count; h++) {
-		uint64_t began_ns = td_mono_ns();
+		uint64_t began_ns;
 
-		if (!h->done && (h->wants.what & TD_WANT_OPUS) != 0)
-			returned(h, began_ns, h->ops->packet(h->state, packet));
+		if (h->done || (h->wants.what & TD_WANT_OPUS) == 0)
+			continue;
+		began_ns = enter(h);
+		returned(h, began_ns, h->ops->packet(h->state, packet));
 	}
 }
 
@@ -527,11 +625,11 @@ void sink_session_count(struct sink_session *s, uint32_t ssrc, uint64_t user_id,
 
 	for (size_t i = 0; ssrc != 0 && i < s->sink_count; i++) {
 		struct hosted *h = &s->sinks[i];
-
-		uint64_t began_ns = td_mono_ns();
+		uint64_t began_ns;
 
 		if (h->done || !TD_HAS(h->ops, count))
 			continue;
+		began_ns = enter(h);
 		returned(h, began_ns, h->ops->count(h->state, ssrc, user_id, delta, COUNTER_COUNT));
 		taken = taken || (h->lists && !h->done);
 	}
@@ -625,6 +723,8 @@ void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 
 	if (now_ns > s->now_ns)
 		s->now_ns = now_ns;
+	if (s->live)
+		heard(s, now_ns);
 	if (s->now_ns - s->refreshed_ns < REFRESH_NS)
 		return;
 	s->refreshed_ns = s->now_ns;
@@ -639,5 +739,5 @@ void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 	for (size_t i = 0; i < s->sink_count; i++)
 		watch_speed(&s->sinks[i], past_ns);
 	if (is_manifest_due(s))
-		describe(s, position(s, s->now_ns), false, NULL, false);
+		describe(s, position(s, s->heard_ns), false, NULL, false);
 }

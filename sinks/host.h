@@ -2,6 +2,7 @@
 #ifndef TD_SINKS_HOST_H
 #define TD_SINKS_HOST_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -69,6 +70,12 @@ struct sink_track_summary {
 	const uint64_t *counters; /* COUNTER_COUNT of them */
 };
 
+/* The sink that is at work on a thread right now, for whoever watches from another one. */
+struct sink_working {
+	_Atomic(const char *) name;    /* static; NULL: none */
+	atomic_uint_fast64_t since_ns; /* td_mono_ns() */
+};
+
 struct sink_session_conf {
 	const char *out_dir;
 	const char
@@ -83,6 +90,7 @@ struct sink_session_conf {
 	size_t spec_count;
 	void (*event)(void *user, const struct sink_event *event);
 	void *user;
+	struct sink_working *working; /* NULL: nobody watches; else it outlives the session */
 };
 
 struct sink_session;

@@ -238,7 +238,7 @@ static int stream_name(struct track_set *set, struct stream *st, uint64_t user_i
 	if (unknown && t == NULL) {
 		was->user_id = user_id;
 		was->own = true;
-		if (was->open && TD_HAS(set->ops, named))
+		if (was->open && !was->failed && TD_HAS(set->ops, named))
 			set->ops->named(was->state, user_id, 1);
 		return TD_OK;
 	}
@@ -248,7 +248,7 @@ static int stream_name(struct track_set *set, struct stream *st, uint64_t user_i
 		return r;
 	if (unknown && was->open) {
 		was->user_id = user_id;
-		if (TD_HAS(set->ops, named))
+		if (!was->failed && TD_HAS(set->ops, named))
 			set->ops->named(was->state, user_id, 0);
 	} else if (unknown && !was->failed) {
 		track_dissolve(set, was, t);
@@ -444,9 +444,10 @@ int track_set_packet(struct track_set *set, const struct td_packet *packet)
 {
 	struct timeline_frame f = { packet->arrival_ns, packet->sent_ns, packet->rtp_ts,
 		packet->samples, (packet->flags & TD_FRAME_SPURT) != 0 };
+	struct td_packet p = *packet;
 	struct timeline_place place;
 	struct track *t;
-	int64_t pos;
+	int64_t pos, gap;
 	int r;
 
 	if ((r = track_place(set, packet->ssrc, packet->user_id, &f, &t, &place)) < 0 || t == NULL)
@@ -458,8 +459,12 @@ int track_set_packet(struct track_set *set, const struct td_packet *packet)
 	pos = place.pos + place.skip;
 	if (!packet->silence)
 		track_sounds(t, pos, packet->samples);
+	/* By the clock there may be less room than the numbers say was lost. */
+	gap = pos > t->written ? pos - t->written : 0;
+	if (p.lost > gap)
+		p.lost = (uint32_t)gap;
 	if (track_reach(set, t, pos))
-		track_returned(set, t, set->ops->packet(t->state, packet));
+		track_returned(set, t, set->ops->packet(t->state, &p));
 	t->written = pos + packet->samples;
 	return TD_OK;
 }

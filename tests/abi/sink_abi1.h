@@ -279,7 +279,8 @@ struct td_track_ops {
 		const char *const *options);
 	/* The first sound of a speaker is there. After an error the track is not tried again. */
 	int (*open)(void **ret_track, void *state, const struct td_track *track);
-	/* n may be hours. Negative: this track is done, nothing but end() follows. */
+	/* n may be hours. Negative: this track is done, nothing but end(), describe()
+	 * and free() follow. */
 	int (*silence)(void *track, uint64_t n);
 	/* The track has its full length. Once; the object stays valid until free(). */
 	int (*end)(void *track);

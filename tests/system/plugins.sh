@@ -277,7 +277,7 @@ check "pipe_reader.py" sh -c 'command -v python3 >/dev/null || exit 0
 # ---- plugins that misbehave ----
 replay f --plugin ./c.so --sink file --sink probe:fail=50 --events
 check "a sink that fails: exit 1" exit_status 1
-check "it is an event, once" sh -c '[ $(grep -c "\"event\":\"error\".*probe: limit reached" stdout.log) -eq 1 ] && [ $(grep -c "\"error\"" stdout.log) -eq 1 ]'
+check "it is an event, once" sh -c '[ $(grep -c "\"event\":\"error\".*sink probe has ended: limit reached" stdout.log) -eq 1 ] && [ $(grep -c "\"error\"" stdout.log) -eq 1 ]'
 check "and the files are right" right f
 replay f2 --plugin ./c.so --sink file --sink probe_track:fail=50 --events
 check "a track that fails: exit 1" exit_status 1

@@ -101,6 +101,7 @@ static int open_session_of(const char *name, const struct sink_spec *const *spec
 		.user_id = 3,
 		.start_ns = START,
 		.start_utc_ns = START_UTC,
+		.live = true,
 		.specs = specs,
 		.spec_count = count,
 		.event = on_event,
@@ -805,7 +806,7 @@ static int probe_tick(void *state, uint64_t now_ns)
 	struct probe *p = state;
 	struct td_event e = { .size = sizeof(e), .type = TD_EVENT_WARNING, .text = "careful" };
 
-	assert_int_equal(now_ns, 0); /* not a live call */
+	assert_int_equal(now_ns, at(1500));
 	p->ticks++;
 	p->host->event(p->host->user, &e);
 	e.type = 99;
@@ -904,11 +905,102 @@ static void a_sink_that_fails_is_left_alone(void **state)
 		frame(7, 70, ms, ms == 0, 2);
 	sink_session_speaker(session, 1, 2, at(0));
 	assert_int_equal(probe->frames, 2);
-	assert_string_equal(events[1], "failed probe: limit reached user=0 samples=0");
+	assert_string_equal(events[1],
+		"failed sink probe has ended: limit reached user=0 samples=0");
 	assert_int_equal(event_count, 2);
 	assert_int_equal(close_session(200), TD_ERR_IO);
 	assert_int_equal(probe_closed, 1);
 	assert_int_equal(length_of("s/7.wav"), 9600);
+	sink_spec_free(own);
+}
+
+static int silent_finish(void *state, uint64_t end_ns)
+{
+	(void)state;
+	(void)end_ns;
+	return TD_ERR_NOMEM;
+}
+
+static int listless_count(void *state, uint32_t ssrc, uint64_t user_id, const uint64_t *delta,
+	uint32_t delta_count)
+{
+	(void)state;
+	(void)ssrc;
+	(void)user_id;
+	(void)delta;
+	(void)delta_count;
+	return 0;
+}
+
+/* Says as little of its tracks as it can. */
+static void listless_files(void *state, td_file_fn *file, void *user)
+{
+	const struct td_part part = { .samples = 5 };
+	struct td_file f = { .size = sizeof(f), .file = "odd", .user_id = 7, .samples = 960 };
+
+	(void)state;
+	file(user, &f);
+	f.counter_count = UINT32_MAX;
+	f.ssrc_count = f.spurt_count = f.cut_count = f.part_count = 9;
+	file(user, &f);
+	f.parts = &part;
+	f.part_count = 1;
+	file(user, &f);
+}
+
+/* What a plugin leaves out is nothing; that it failed at the end is told, if by us. */
+static void a_plugin_of_few_words(void **state)
+{
+	struct td_sink_ops ops = probe_ops;
+	const struct sink_spec *specs[1];
+	struct sink_spec *own;
+	json_t *json;
+
+	(void)state;
+	ops.finish = silent_finish;
+	ops.count = listless_count;
+	ops.files = listless_files;
+	specs[0] = own = probe_spec(&ops);
+	probe_closed = probe_fail_frame = 0;
+	assert_int_equal(open_session_of("s", specs, 1), 0);
+	frame(7, 70, 0, true, 2);
+	assert_int_equal(close_session(3000), TD_ERR_IO);
+	assert_int_equal(event_count, 1);
+	assert_string_equal(events[0],
+		"failed sink probe has ended: out of memory user=0 samples=0");
+	json = manifest("s");
+	assert_int_equal(json_array_size(json_object_get(json, "tracks")), 3);
+	json_decref(json);
+	sink_spec_free(own);
+}
+
+/* In a replay the clock on the wall says nothing of when something happened. */
+static void events_of_a_replay_are_in_its_time(void **state)
+{
+	const struct sink_spec *specs[] = { NULL };
+	struct sink_session_conf conf = { .out_dir = dir,
+		.name = "s",
+		.start_ns = START,
+		.start_utc_ns = START_UTC,
+		.specs = specs,
+		.spec_count = 1,
+		.event = on_event,
+		.user = events };
+	struct sink_spec *own = probe_spec(&probe_ops);
+	json_t *json;
+
+	(void)state;
+	specs[0] = own;
+	probe_closed = 0;
+	probe_fail_frame = 2;
+	assert_int_equal(sink_session_open(&session, &conf), 0);
+	frame(7, 70, 0, true, 2);
+	frame(7, 70, 500, false, 2);
+	assert_int_equal(close_session(3000), TD_ERR_IO);
+	json = manifest("s");
+	assert_int_equal(number(json_array_get(json_object_get(json, "events"), 0), "at"),
+		500 * 48);
+	json_decref(json);
 	sink_spec_free(own);
 }
 
@@ -978,6 +1070,8 @@ int main(void)
 		TEST(sync_fails_at_the_end),
 		TEST(every_sink_sees_everything),
 		TEST(a_sink_that_fails_is_left_alone),
+		TEST(a_plugin_of_few_words),
+		TEST(events_of_a_replay_are_in_its_time),
 		TEST(methods_beyond_the_size_are_absent),
 		TEST(two_file_sinks_do_not_collide),
 	};

@@ -66,6 +66,14 @@ static void on_track(void *user, uint64_t conn, const struct sink_track_summary 
 	(void)track;
 }
 
+static void on_held_up(void *user, unsigned index, const char *sink, uint64_t ns)
+{
+	(void)user;
+	(void)index;
+	(void)sink;
+	(void)ns;
+}
+
 static void on_event(void *user, uint64_t conn, const struct sink_event *event)
 {
 	(void)user;
@@ -132,7 +140,8 @@ static void rig_up(struct rig *g, const char *script, bool live)
 			on_sound },
 		.user = g,
 		.drained = on_drained,
-		.worker_lost = on_lost };
+		.worker_lost = on_lost,
+		.held_up = on_held_up };
 	static const uint8_t key[TRANSPORT_KEY_LEN];
 	ssize_t n;
 

@@ -139,6 +139,7 @@ int source_open(struct source **ret, const struct source_conf *conf, struct faul
 		return fault_set(fault, TD_ERR_NOMEM, "%s", td_strerror(TD_ERR_NOMEM));
 	s->conf = conf;
 	s->in.fd = -1;
+	s->hush = HUSH_NONE;
 	if ((r = input_open(&s->in, conf->path, flags, fault)) < 0)
 		goto out;
 	if ((r = open_kind(s, fault)) < 0)
@@ -156,6 +157,7 @@ void source_free(struct source *s)
 		return;
 	if (s->snd != NULL)
 		sf_close(s->snd);
+	hush_close(&s->hush);
 	source_flac_free(s->flac);
 	input_close(&s->in);
 	free(s->floats);

@@ -4,6 +4,7 @@
 
 #include <sndfile.h>
 
+#include "sinks/convert/hush.h"
 #include "sinks/convert/source.h"
 
 /* The inside of a source, for the three kinds there are. */
@@ -25,6 +26,7 @@ struct source {
 	float *floats;
 	uint64_t got; /* samples so far */
 	bool ogg;
+	struct hush hush; /* open: MP3 */
 
 	struct source_flac *flac; /* NULL: another kind */
 };

@@ -88,7 +88,13 @@ int source_snd_open(struct source *s, struct fault *fault)
 	static SF_VIRTUAL_IO vio = { vio_length, vio_seek, vio_read, vio_write, vio_tell };
 	SF_INFO info = { 0 };
 
-	if ((s->snd = sf_open_virtual(&vio, SFM_READ, &info, s)) == NULL)
+	hush_open(&s->hush);
+	hush_begin(&s->hush);
+	s->snd = sf_open_virtual(&vio, SFM_READ, &info, s);
+	hush_end(&s->hush);
+	if ((info.format & SF_FORMAT_TYPEMASK) != SF_FORMAT_MPEG)
+		hush_close(&s->hush);
+	if (s->snd == NULL)
 		return fault_set(fault, TD_ERR_UNSUPPORTED, "not a sound file that can be read: %s",
 			sf_strerror(NULL));
 	if (info.channels < 1 || info.channels > RAW_CHANNELS_MAX)
@@ -117,7 +123,9 @@ int source_snd_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_
 {
 	sf_count_t want = max < SOURCE_BLOCK ? max : SOURCE_BLOCK, n;
 
+	hush_begin(&s->hush);
 	n = s->fine ? sf_readf_float(s->snd, s->floats, want) : sf_readf_short(s->snd, pcm, want);
+	hush_end(&s->hush);
 	*ret_n = 0;
 	if (s->in.shrank)
 		return fault_set(fault, TD_ERR_TRUNCATED, "became shorter while it was read");
@@ -136,6 +144,10 @@ int source_snd_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_
 	} else if (n == 0 && sf_error(s->snd) != SF_ERR_NO_ERROR) {
 		witness_warn(s->conf->witness, "damaged: ends after %" PRIu64 " samples: %s",
 			s->got, sf_strerror(s->snd));
+		s->damaged = true;
+	}
+	if (n == 0 && s->hush.first[0] != '\0') {
+		witness_warn(s->conf->witness, "damaged: its decoder says: %s", s->hush.first);
 		s->damaged = true;
 	}
 	*ret_n = (uint64_t)n;

@@ -531,6 +531,21 @@ whole_ogg() {
 	ended 0 convert --delete -f pcm -o dogg/whole dogg/noise.opus && ! grep warning err.log && [ ! -e dogg/noise.opus ]
 }
 check "a whole one goes" whole_ogg
+mkdir dmp3
+ended 0 convert --raw $raw -f mp3 -o dmp3 noise.raw
+cp dmp3/noise.mp3 dmp3/hole.mp3
+for at in 3 4 5 6; do
+	overwrite dmp3/hole.mp3 $(($(wc -c <dmp3/noise.mp3) / 8 * at + 200)) 40
+done
+damaged_mp3() {
+	ended 0 convert -q --delete -f pcm dmp3/hole.mp3 && says 'hole.mp3: warning: damaged: its decoder says: ' &&
+		[ -e dmp3/hole.mp3 ] && ! grep -v '^convert: ' err.log
+}
+check "a damaged MP3 stays, and its decoder does not write past us" damaged_mp3
+whole_mp3() {
+	ended 0 convert -q --delete -f pcm dmp3/noise.mp3 && [ ! -e dmp3/noise.mp3 ] && [ ! -s err.log ]
+}
+check "a whole one goes, without a word" whole_mp3
 keep_wins() {
 	ended 0 convert --force --delete --keep -f flac del/a.wav && [ -e del/a.wav ]
 }

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/json_text.h"
 #include "common/log.h"
 #include "receiver/outbox.h"
 
@@ -55,7 +56,7 @@ static void log_json(struct console *c, enum td_log_level level, const char *tex
 	snprintf(stamp, sizeof(stamp), "%s.%06uZ", day, (unsigned)(now_ns % TD_SEC_NS / 1000));
 	obj = json_pack("{ss, ss, ss%}", "ts", stamp, "level", td_log_level_name(level), "msg",
 		text, len);
-	line = obj != NULL ? json_dumps(obj, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	line = obj != NULL ? json_text(obj, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	if (line != NULL) {
 		char *with_newline = NULL;
 

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/ids.h"
+#include "common/json_text.h"
 #include "common/log.h"
 #include "receiver/outbox.h"
 
@@ -54,7 +55,7 @@ void event_emit(struct events *e, const char *name, uint64_t guild_id, const cha
 		return;
 	obj = json_pack("{ss, sf}", "event", name, "ts", (double)(td_utc_ns() / 1000) / 1e6);
 	if (obj == NULL)
-		return;
+		goto out;
 	if (guild_id != 0)
 		json_object_set_new(obj, "guild_id", json_string(td_id_format(id, guild_id)));
 	snprintf(format, sizeof(format), "{%s}", fmt);
@@ -63,13 +64,16 @@ void event_emit(struct events *e, const char *name, uint64_t guild_id, const cha
 	va_end(ap);
 	if (members == NULL || json_object_update(obj, members) != 0)
 		log_error("event %s: a text in it is not UTF-8", name);
-	line = json_dumps(obj, JSON_COMPACT);
+	line = json_text(obj, JSON_COMPACT);
 	if (line != NULL) {
 		/* The newline takes the place of the NUL: one line, one piece. */
 		len = strlen(line);
 		line[len] = '\n';
 		outbox_put(e->box, line, len + 1);
 	}
+out:
+	if (line == NULL)
+		log_error("event %s: out of memory", name);
 	free(line);
 	json_decref(members);
 	json_decref(obj);

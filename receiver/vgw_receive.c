@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/json_text.h"
 #include "receiver/json_read.h"
 #include "receiver/vgw_engine.h"
 
@@ -255,7 +256,7 @@ static void on_dave(struct vgw *g, const struct message *m)
 		bad(g, "end-to-end encryption");
 		return;
 	}
-	if ((text = json_dumps(m->d, JSON_COMPACT)) == NULL) {
+	if ((text = json_text(m->d, JSON_COMPACT)) == NULL) {
 		g->broken = true;
 		return;
 	}

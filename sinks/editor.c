@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "sinks/memstream.h"
 #include "sinks/outfile.h"
 
 const char *const editor_file_names[EDITOR_FILES] = { "labels.txt", "session.lof", "session.rpp" };
@@ -30,12 +31,6 @@ struct seen {
 	bool open; /* in the projects; else in the labels alone */
 };
 
-struct text {
-	FILE *stream;
-	char *data;
-	size_t len;
-};
-
 struct editor {
 	unsigned sink;
 	bool failed; /* no memory */
@@ -44,24 +39,8 @@ struct editor {
 	struct seen *seen;
 	size_t seen_count, seen_cap;
 	size_t mark_count;
-	struct text lof, marks, tracks; /* marks and tracks are the REAPER project's */
+	struct memstream lof, marks, tracks; /* marks and tracks are the REAPER project's */
 };
-
-static bool text_open(struct text *t)
-{
-	return (t->stream = open_memstream(&t->data, &t->len)) != NULL;
-}
-
-/* data and len are good from here on. */
-static bool text_close(struct text *t)
-{
-	bool good = t->stream != NULL && !ferror(t->stream);
-
-	if (t->stream != NULL && fclose(t->stream) != 0)
-		good = false;
-	t->stream = NULL;
-	return good;
-}
 
 int editor_new(struct editor **ret)
 {
@@ -69,7 +48,7 @@ int editor_new(struct editor **ret)
 
 	if (e == NULL)
 		return TD_ERR_NOMEM;
-	if (!text_open(&e->lof) || !text_open(&e->marks) || !text_open(&e->tracks)) {
+	if (!memstream_open(&e->lof) || !memstream_open(&e->marks) || !memstream_open(&e->tracks)) {
 		editor_free(e);
 		return TD_ERR_NOMEM;
 	}
@@ -81,9 +60,9 @@ void editor_free(struct editor *e)
 {
 	if (e == NULL)
 		return;
-	text_close(&e->lof);
-	text_close(&e->marks);
-	text_close(&e->tracks);
+	memstream_close(&e->lof);
+	memstream_close(&e->marks);
+	memstream_close(&e->tracks);
 	free(e->lof.data);
 	free(e->marks.data);
 	free(e->tracks.data);
@@ -354,7 +333,7 @@ static void put_labels(struct editor *e, FILE *f)
 }
 
 /* What was put into t so far; its stream stays open. */
-static void put_text(FILE *f, struct text *t)
+static void put_text(FILE *f, struct memstream *t)
 {
 	if (fflush(t->stream) == 0)
 		fwrite(t->data, 1, t->len, f);
@@ -371,13 +350,13 @@ static void put_project(struct editor *e, FILE *f)
 
 int editor_write(struct editor *e, int dir_fd, size_t i)
 {
-	struct text t = { NULL, NULL, 0 };
+	struct memstream t;
 	bool good;
 	int r = TD_ERR_NOMEM;
 
 	if (e->seen_count == 0 && !e->failed)
 		return TD_OK;
-	if (!text_open(&t))
+	if (!memstream_open(&t))
 		return r;
 	if (i == 0)
 		put_labels(e, t.stream);
@@ -385,8 +364,8 @@ int editor_write(struct editor *e, int dir_fd, size_t i)
 		put_text(t.stream, &e->lof);
 	else
 		put_project(e, t.stream);
-	good = text_close(&t) && !e->failed && !ferror(e->lof.stream) && !ferror(e->marks.stream) &&
-		!ferror(e->tracks.stream);
+	good = memstream_close(&t) && !e->failed && !e->lof.failed && !e->marks.failed &&
+		!e->tracks.failed;
 	if (good)
 		r = outfile_replace(dir_fd, editor_file_names[i], t.data, t.len, true);
 	free(t.data);

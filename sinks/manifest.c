@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/ids.h"
+#include "common/json_text.h"
 #include "sinks/outfile.h"
 
 enum { TRIM_LEN = 32 * 1024 };
@@ -158,8 +159,9 @@ void manifest_resume(struct manifest *m, uint64_t at)
 
 	if (!m->paused)
 		return;
-	json_object_set_new(json_array_get(m->pauses, count - 1), "to",
-		json_integer((json_int_t)at));
+	if (json_object_set_new(json_array_get(m->pauses, count - 1), "to",
+		    json_integer((json_int_t)at)) < 0)
+		m->pauses_dropped++;
 	m->paused = false;
 }
 
@@ -169,8 +171,13 @@ void manifest_code(struct manifest *m, uint64_t epoch, const char *code, const u
 	json_t *ids = json_array();
 	size_t i;
 
-	for (i = 0; i < count; i++)
-		json_array_append_new(ids, id_json(members[i]));
+	/* A code is of all of its members, or not listed. */
+	for (i = 0; ids != NULL && i < count; i++) {
+		if (json_array_append_new(ids, id_json(members[i])) < 0) {
+			json_decref(ids);
+			ids = NULL;
+		}
+	}
 	list_add(m->codes,
 		json_pack("{s:I, s:I, s:s, s:o}", "at", (json_int_t)at, "epoch", (json_int_t)epoch,
 			"code", code, "members", ids),
@@ -469,7 +476,7 @@ int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool comple
 		manifest_resume(m, samples);
 	if ((json = document(m, samples, complete, reason)) == NULL)
 		goto out;
-	if ((text = json_dumps(json, JSON_INDENT(1))) == NULL)
+	if ((text = json_text(json, JSON_INDENT(1))) == NULL)
 		goto out;
 	if ((filled = fill_in(m, text, &len)) == NULL)
 		goto out;

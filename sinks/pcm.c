@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/json_text.h"
 #include "sinks/utc.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "samples are written as they are");
@@ -22,11 +23,19 @@ struct pcm {
 };
 #define PCM_UNTOLD UINT64_MAX
 
+/* What is no UTF-8 is null. NULL: no memory, which jansson does not tell from that. */
 static json_t *text_json(const char *text)
 {
-	json_t *json = text != NULL ? json_string(text) : NULL;
+	json_t *json;
 
-	return json != NULL ? json : json_null();
+	if (text == NULL)
+		return json_null();
+	if ((json = json_string(text)) != NULL || (json = json_string_nocheck(text)) == NULL)
+		return json;
+	if (json_string_set(json, text) == 0)
+		return json;
+	json_decref(json);
+	return json_null();
 }
 
 static json_t *start_json(uint64_t utc_ns)
@@ -54,7 +63,7 @@ static int pcm_tell(struct pcm *p, uint64_t samples)
 		(json_int_t)samples, "start", start_json(conf->start_utc_ns), "position",
 		(json_int_t)conf->position, "title", text_json(conf->title), "album",
 		text_json(conf->album));
-	if (json == NULL || (text = json_dumps(json, JSON_INDENT(2))) == NULL)
+	if (json == NULL || (text = json_text(json, JSON_INDENT(2))) == NULL)
 		goto out;
 	r = p->out->beside(p->out->user, "json", text, strlen(text));
 	if (r == TD_OK)

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/json_text.h"
 #include "sinks/convert/fault.h"
 
 enum { DRAW_NS = 200000000, LINE_MAX_LEN = 512, WIDTH_DEFAULT = 80, BAR_MAX = 40 };
@@ -167,7 +168,7 @@ static json_t *text_json(const char *text)
 /* Steals line. */
 static void put_json(json_t *line)
 {
-	char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+	char *text = line != NULL ? json_text(line, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
 
 	if (text != NULL)
 		puts(text);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TD_COMMON_JSON_TEXT_H
+#define TD_COMMON_JSON_TEXT_H
+
+#include <jansson.h>
+
+/* As json_dumps(), which leaves out a key for which there was no memory, and goes on. NULL: no
+ * memory, or a value that cannot be written; free() it. */
+char *json_text(const json_t *json, size_t flags);
+
+#endif

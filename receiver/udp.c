@@ -46,7 +46,6 @@ struct udp {
 	unsigned tries;
 
 	uint64_t last_arrival_ns;
-	uint64_t drained_ns;    /* nothing was left in the socket then: what is there came later */
 	int64_t wall_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC at the last batch */
 	uint32_t kernel_dropped;
 
@@ -130,8 +129,6 @@ static uint64_t datagram_arrival(struct udp *u, struct msghdr *msg, const struct
 			u->kernel_dropped = dropped;
 		}
 	}
-	if (arrival_ns < u->drained_ns)
-		arrival_ns = u->drained_ns;
 	if (arrival_ns < u->last_arrival_ns)
 		arrival_ns = u->last_arrival_ns;
 	u->last_arrival_ns = arrival_ns;
@@ -163,7 +160,6 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	(void)events;
 	for (turn = 0; turn < BATCHES_A_TURN; turn++) {
 		struct batch_clock clock;
-		uint64_t begun_ns = td_mono_ns();
 
 		batch_reset();
 		n = recvmmsg(u->fd, batch.msgs, BATCH, MSG_DONTWAIT, NULL);
@@ -182,10 +178,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 			if (u->closing > 0)
 				return; /* a callback has freed us */
 		}
-		if (n < BATCH) {
-			u->drained_ns = begun_ns;
+		if (n < BATCH)
 			return;
-		}
 	}
 }
 

@@ -290,7 +290,7 @@ mkdir -p out/f3 && replay f3 --plugin ./c.so --sink probe:fail=1 --sink file
 check "the first one fails: the next goes on" right f3-2
 replay f4 --sink meter --sink meter --sink file
 check "one that cannot begin: the others go on" right f4
-check "exit 1, and a line" sh -c "[ $last -eq 1 ] && grep -q 'meter: File exists' receiver.log && [ \$(wc -l <receiver.log) -eq 1 ]"
+check "exit 1, and a line" sh -c "[ $last -eq 1 ] && grep -q 'sink meter cannot begin: File exists' receiver.log && [ \$(wc -l <receiver.log) -eq 1 ]"
 replay g --plugin ./c.so --sink file --sink probe:crash=300
 check "a plugin that crashes takes the receiver with it" exit_status 134
 check "and what was recorded can be read" sh -c 'for f in out/g/*.wav; do [ $(stat -c %s $f) -ge 112 ] && [ "$(head -c 4 $f)" = RIFF ] || exit 1; done'

@@ -10,10 +10,10 @@
  * TD_WANT_OPUS: packets are written as they were received, byte for byte, nothing is decoded.
  * Opus has no time finer than 2.5 ms: a packet begins at most 60 samples from its position, the
  * whole file is as long as it should be to the sample. What was lost, 100 ms of it at most, asks
- * the decoder for concealment; the rest of a gap, and all of one longer than a second, is packets of
- * digital silence. In front is what is not played: conf->preroll, or 10 ms of silence. A packet that
- * is no Opus, or not as long as it says, is refused with TD_SINK_ERR_UNSUPPORTED, and nothing has
- * changed.
+ * the decoder for concealment; the rest of a gap, and all of one longer than a second, is packets
+ * of digital silence. In front is what is not played: conf->preroll, or 10 ms of silence. A packet
+ * that is no Opus, or not as long as it says, is refused with TD_SINK_ERR_UNSUPPORTED, and nothing
+ * has changed.
  *
  * TD_WANT_PCM: encoded with libopus, frames of 20 ms, VBR; the file begins at the first sample and
  * ends at the last. refresh() leaves out what is no whole frame yet. After a second of silence no

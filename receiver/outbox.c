@@ -118,12 +118,13 @@ void outbox_free(struct outbox *box)
 
 	if (box == NULL)
 		return;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += OUTBOX_END_SECONDS;
 	pthread_mutex_lock(&box->lock);
 	box->ending = true;
 	pthread_cond_broadcast(&box->changed);
-	while (!box->done && pthread_cond_timedwait(&box->changed, &box->lock, &until) == 0)
+	while (!box->done &&
+		pthread_cond_clockwait(&box->changed, &box->lock, CLOCK_MONOTONIC, &until) == 0)
 		;
 	done = box->done;
 	/* A reader that never reads must not keep us: the thread cleans up behind itself. */

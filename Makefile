@@ -40,6 +40,7 @@ ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -DTD_VERSION='"$(VERSION)"' -I. -g -O2 -pth
 	$(CFLAGS)
 ALL_LDFLAGS := -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
+comma := ,
 FOLDERS := common unpacker sinks receiver
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 src = $(shell find $(1) -name '*.c' | LC_ALL=C sort)
@@ -62,15 +63,19 @@ demo: deps
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/voiceserver
 	@tests/demo.sh $(BUILD)
 
-## check: every test; the last line counts them
+## check: every test, the fuzz corpora with sanitizers; the last line counts them
 check: deps
 	@$(MAKE) --no-print-directory -s -j$(JOBS) tests
-	@tests/run.sh $(BUILD)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) SAN=address,undefined BUILD=build/san fuzz-corpora
+	@FUZZ_BUILD=build/san tests/run.sh $(BUILD)
 
 ## unit: the unit tests, the vectors and the fuzz corpora alone
 unit:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 	@tests/run.sh $(BUILD) unit
+
+# What replays the corpora: check has it with sanitizers.
+fuzz-corpora: $(FUZZ_REPLAY)
 
 ## fuzz: every fuzz target for SECONDS (default 60) each, with clang
 fuzz:
@@ -148,7 +153,9 @@ $(ALIGN): $(BUILD)/tests/%: $(BUILD)/obj/tests/align/%.o $(BUILD)/obj/tests/voic
 	$(call link,common sinks tests)
 $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(call link,$(FOLDERS) tests)
-$(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay_main.o $(LIBS)
+# Without FUZZ_MAIN there is libFuzzer's (tests/fuzz/run.sh).
+FUZZ_MAIN = $(BUILD)/obj/tests/fuzz/replay_main.o
+$(FUZZ_REPLAY): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZ_MAIN) $(LIBS)
 	$(call link,$(FOLDERS))
 
 # Plugins see the header as it is installed and nothing else of the tree.
@@ -168,7 +175,14 @@ $(BUILD)/tests/test_registry: $(call obj,tests/abi/layout_abi1.c)
 $(BUILD)/tests/test_mls_nomem $(BUILD)/tests/test_dave_nomem: ALL_LDFLAGS += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=sodium_malloc
 
+# This one has a malloc() of its own, which libraries are to find as well.
+$(BUILD)/tests/test_nomem_life: ALL_LDFLAGS += -Wl,--wrap=sodium_malloc,--wrap=pthread_create
+
 $(BUILD)/tests/test_journal: ALL_LDFLAGS += -Wl,--wrap=malloc
+
+# This one makes what comes from the network look as if it had been sealed.
+$(BUILD)/tests/fuzz_transport: ALL_LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,EVP_DecryptUpdate \
+	EVP_DecryptFinal_ex EVP_CIPHER_CTX_ctrl crypto_aead_xchacha20poly1305_ietf_decrypt)
 
 # This one says where the outcome of a comparison is public.
 $(BUILD)/tests/ct_check: ALL_LDFLAGS += -Wl,--wrap=mls_equal
@@ -246,6 +260,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz interop bench drift ct soak tsan coverage lint deps ci-deps install uninstall clean help
+.PHONY: all tests demo check unit fuzz fuzz-corpora interop bench drift ct soak tsan coverage lint deps ci-deps install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

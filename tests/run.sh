@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # run.sh BUILD [unit]: runs every test program (TAP on standard output), then counts.
+# FUZZ_BUILD: where the programs are that replay the fuzz corpora; BUILD when not given.
 # Each program is a file that can be run alone: build/tests/test_*, tests/system/*.sh BUILD.
 set -u
 build=$1
@@ -41,7 +42,7 @@ for program in "$build"/tests/test_*; do
 	[ -x "$program" ] || continue
 	CMOCKA_MESSAGE_OUTPUT=TAP run_tap "${program##*/}" 120 "$program"
 done
-for program in "$build"/tests/fuzz_*; do
+for program in "${FUZZ_BUILD:-$build}"/tests/fuzz_*; do
 	name=${program##*/}
 	[ -x "$program" ] && [ -d "tests/fuzz/corpus/$name" ] || continue
 	run_tap "$name (corpus)" 120 "$program" "tests/fuzz/corpus/$name"

@@ -311,9 +311,13 @@ size_t report_end(struct report *r, bool interrupted)
 			(json_int_t)r->done, "skipped", (json_int_t)r->skipped, "failed",
 			(json_int_t)r->failed, "interrupted", interrupted ? 1 : 0, "elapsed",
 			elapsed));
-	} else if (!r->conf.quiet) {
-		fprintf(stderr, "%s: %zu converted, %zu skipped, %zu failed\n", r->conf.program,
-			r->done, r->skipped, r->failed);
+	} else if (!r->conf.quiet || interrupted) {
+		fprintf(stderr, "%s: %s%zu converted, %zu skipped, %zu failed", r->conf.program,
+			interrupted ? "interrupted: " : "", r->done, r->skipped, r->failed);
+		if (interrupted)
+			fprintf(stderr, ", %zu not done",
+				r->count - r->done - r->skipped - r->failed);
+		fputc('\n', stderr);
 	}
 	/* Named again where one line among many is easily missed. */
 	if (r->failed > 0) {

@@ -294,7 +294,8 @@ check "killed workers are replaced" workers_killed
 interrupted() {
 	start && kill -"$1" $main
 	wait $main
-	[ $? -eq 130 ] && no_parts && no_workers $main && ! ls stop/long*.mp3
+	[ $? -eq 130 ] && no_parts && no_workers $main && ! ls stop/long*.mp3 &&
+		says '^convert: interrupted: 0 converted, 0 skipped, 0 failed, 3 not done$'
 }
 check "SIGINT: exit 130, nothing half-written" interrupted INT
 check "SIGTERM too" interrupted TERM

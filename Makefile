@@ -117,7 +117,7 @@ tsan:
 coverage:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) CC=gcc BUILD=build/cov LDFLAGS=--coverage \
 		CFLAGS="--coverage -O1 -fno-inline -Wno-format-truncation \
-		-DTD_COVERAGE_NOT_SANDBOXED" tests
+		-DTD_COVERAGE_NOT_SANDBOXED -include tests/coverage.h" tests
 	@tests/coverage.sh build/cov
 
 ## lint: formatting and the direction of includes

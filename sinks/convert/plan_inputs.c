@@ -187,8 +187,45 @@ static bool is_other_format(struct planner *p, const struct session_file *s,
 	return false;
 }
 
+/* Whether none of its files is there. */
+static bool all_gone(const struct job_track *track)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < track->part_count; i++) {
+		if (lstat(track->parts[i].path, &st) == 0 || errno != ENOENT)
+			return false;
+	}
+	return track->part_count > 0;
+}
+
+/* A track whose files are gone is what they were converted to, if that is in the folder: one file,
+ * from the track's start, with its cuts left out. */
+static void take_converted(struct planner *p, const char *path, struct session_track *t)
+{
+	struct stat st;
+
+	if (t->bad != NULL || !all_gone(&t->track))
+		return;
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+		const char *name =
+			arena_format(&p->plan->arena, "%s.%s", t->stem, endings[i].ending);
+		const char *file = join(p, path, name);
+
+		if (lstat(file, &st) < 0 || !S_ISREG(st.st_mode))
+			continue;
+		t->track.parts = arena_zeroed(&p->plan->arena, sizeof(*t->track.parts));
+		t->track.parts[0] = (struct job_part){ .path = file, .samples = JOB_TO_END };
+		t->track.part_count = 1;
+		t->format = endings[i].ending;
+		p->note(p->user, file, "its recording is gone: this is taken in its place");
+		return;
+	}
+	t->bad = "its files are gone, and nothing they were converted to is in the folder";
+}
+
 static void add_mix(struct planner *p, const char *path, const char *name, const char *sub,
-	const struct session_file *s)
+	struct session_file *s)
 {
 	const char *format = p->args->format.writer->name;
 	struct arena *arena = &p->plan->arena;
@@ -211,24 +248,17 @@ static void add_mix(struct planner *p, const char *path, const char *name, const
 		}
 		if (is_other_format(p, s, &s->tracks[i]))
 			continue;
+		take_converted(p, path, &s->tracks[i]);
+		if (s->tracks[i].bad != NULL) {
+			planner_refuse(p, job, "track %s: %s", s->tracks[i].stem, s->tracks[i].bad);
+			return;
+		}
 		job->tracks[job->track_count++] = s->tracks[i].track;
 		for (size_t k = 0; k < s->tracks[i].track.part_count; k++)
 			count_file(job, s->tracks[i].track.parts[k].path);
 	}
 	if (s->track_count == 0)
 		planner_refuse(p, job, "the session has no tracks");
-}
-
-/* Whether none of its files is there. */
-static bool all_gone(const struct job_track *track)
-{
-	struct stat st;
-
-	for (size_t i = 0; i < track->part_count; i++) {
-		if (lstat(track->parts[i].path, &st) == 0 || errno != ENOENT)
-			return false;
-	}
-	return true;
 }
 
 static void add_track(struct planner *p, const char *path, const char *name, const char *folder,
@@ -253,6 +283,12 @@ static void add_track(struct planner *p, const char *path, const char *name, con
 		job->reason = "its input is gone, the output is there";
 		return;
 	}
+	take_converted(p, path, t);
+	if (t->bad != NULL) {
+		planner_refuse(p, job, "%s", t->bad);
+		return;
+	}
+	job->input = t->track.parts[0].path;
 	if (folder != NULL && p->args->out == NULL && t->track.part_count == 1 &&
 		strcmp(base_of(t->track.parts[0].path), job->name) == 0) {
 		job->state = JOB_SKIPPED;

@@ -652,6 +652,30 @@ gone_again() {
 	ended 0 convert -f flac gone && says 'its input is gone, the output is there'
 }
 check "and what is gone is no failure" gone_again
+mix_of_gone() {
+	ended 0 convert --mix -f pcm -o goneout gone && says 'gone/.*.flac: warning: its recording is gone' &&
+		ended 0 convert --force --mix -f pcm -o goneout/want rec/s && cmp goneout/gone-mix.pcm goneout/want/s-mix.pcm
+}
+check "--mix of it takes what is there" mix_of_gone
+tracks_of_gone() {
+	ended 0 convert -f pcm -o goneout gone && [ "$(ls goneout/gone/*.pcm | wc -l)" -eq "$tracks" ] || return 1
+	for f in goneout/gone/*.pcm; do
+		b=${f##*/}
+		ended 0 convert --force -f pcm -o goneout/want "rec/s/${b%.pcm}.wav" && cmp "$f" "goneout/want/$b" || return 1
+	done
+}
+check "its tracks become another format" tracks_of_gone
+cuts_gone() {
+	cp -r four/cutparts gonecuts && ended 0 convert --delete -f wav gonecuts && ! ls gonecuts/*.flac || return 1
+	ended 0 convert --mix -f pcm -o goneout gonecuts && cmp goneout/gonecuts-mix.pcm mixes/plain-mix.pcm
+}
+check "silence that was cut out is put back" cuts_gone
+nothing_there() {
+	rm "$(ls gone/*.flac | head -n 1)"
+	ended 3 convert --mix -f pcm -o goneout --force gone && says 'its files are gone, and nothing they were converted to' &&
+		ended 3 convert -f mp3 -o goneout gone && says 'its files are gone, and nothing they were converted to'
+}
+check "a track of which nothing is left" nothing_there
 outside() {
 	mkdir -p evil
 	printf '{"schema":1,"state":"complete","tracks":[{"file":"../noise.raw"},{"file":"/etc/passwd"}]}' >evil/session.json

@@ -269,9 +269,20 @@ static void sessions(void **state)
 		"r/s>o/s-mix.mp3 =r/s>o/s-mix.mp3 ");
 	/* deleted after it was converted */
 	unlink("r/s/1.wav");
-	assert_string_equal(planned("convert r/s"), "r/s/1.wav>r/s/1.mp3 ");
+	assert_string_equal(planned("convert r/s"), "!r/s/1.wav>r/s/1.mp3 ");
+	assert_string_equal(planned("convert --mix r/s"), "!r/s>r/s/mix.mp3 ");
 	put_text("r/s/1.mp3", "1");
 	assert_string_equal(planned("convert r/s"), "=r/s/1.wav>r/s/1.mp3 ");
+	assert_string_equal(planned("convert -f wav -o o r/s"), "r/s/1.mp3>o/s/1.wav ");
+	assert_non_null(
+		strstr(heard, "r/s/1.mp3: its recording is gone: this is taken in its place\n"));
+	assert_string_equal(planned("convert --mix -o o r/s"), "r/s>o/s-mix.mp3 ");
+	/* what loses nothing before what does, and no link */
+	assert_int_equal(symlink("1.mp3", "r/s/1.pcm"), 0);
+	put_text("r/s/1.flac", "1");
+	assert_string_equal(planned("convert -f wav r/s"), "r/s/1.flac>r/s/1.wav ");
+	unlink("r/s/1.flac");
+	unlink("r/s/1.pcm");
 	put_text("r/s/session.json", "{\"schema\":2,\"tracks\":[]}");
 	assert_string_equal(planned("convert r"), "!r/s/session.json> ");
 }

@@ -50,8 +50,8 @@ static struct rig {
 	} timers[TIMERS];
 	uint32_t random;
 	uint16_t seq;
-	struct sim *sim; /* the others; client 0 stands for the call */
-	bool member;     /* the call may be in the group */
+	struct sim *sim;          /* the others; client 0 stands for the call */
+	struct sim_bytes package; /* the call's newest */
 } g;
 
 /* ---- in the place of the world ---- */
@@ -131,8 +131,8 @@ int ws_send(struct ws *w, bool binary, const uint8_t *data, size_t len)
 
 		CHECK(v != NULL);
 		json_decref(v);
-	} else if (g.sim != NULL && data[0] == 26) {
-		sim_set(&g.sim->c[0].package, data + 1, len - 1);
+	} else if (data[0] == 26) {
+		sim_set(&g.package, data + 1, len - 1);
 	} else if (g.sim != NULL && data[0] == 28) {
 		sim_set(&g.sim->c[0].commit, data + 1, len - 1);
 	}
@@ -476,6 +476,8 @@ static void dave_begin(void)
 	for (i = 0; i < OTHERS; i++)
 		sim_enter(g.sim);
 	sim_join_all(g.sim);
+	for (i = 1; i <= OTHERS; i++)
+		dave_session_user(g.sim->c[i].d, g.sim->c[0].user_id, true);
 }
 
 /* The call is added, or whom the script says is removed or added; what comes of it is announced. */
@@ -506,11 +508,11 @@ static void dave_step(bool changed)
 	default:
 		break;
 	}
-	if (g.sim->c[0].package.len == 0)
+	if (g.package.len == 0)
 		return;
 	l = sim_list(g.sim);
 	if ((what & 8) == 0)
-		sim_propose_add(g.sim, &l, 0);
+		sim_propose_package(g.sim, &l, g.package);
 	if ((what & 16) != 0)
 		sim_propose_remove(g.sim, &l, what >> 6);
 	payload = sim_finish(&l);
@@ -755,6 +757,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		recorder_step(0);
 	CHECK(g.ended);
 	free_if_ended();
+	free(g.package.b);
 	if (g.sim != NULL)
 		sim_free(g.sim);
 	return 0;

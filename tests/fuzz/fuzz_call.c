@@ -684,7 +684,7 @@ static void step(void)
 		say((op & 15) == 1, p, len);
 		break;
 	case 2:
-		ws_step(op);
+		ws_step(rd_u8(&g.script));
 		break;
 	case 3:
 		udp_step(rd_u8(&g.script));

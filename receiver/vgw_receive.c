@@ -130,15 +130,19 @@ static bool say_key(struct vgw *g, const struct vgw_description *desc)
 	return true;
 }
 
-static void go_live(struct vgw *g, uint64_t now_ns)
+static void say_speaking(struct vgw *g)
 {
-	struct wr w;
+	struct wr w = vgw_writer(g, 96, false);
 
-	vgw_queue_push(&g->queue, VGW_READY);
-	/* Speaking first: media of somebody who never said it is refused (section 13). */
-	w = vgw_writer(g, 96, false);
 	vgw_write_speaking(&w, g->ssrc);
 	vgw_send_text(g, &w, false);
+}
+
+static void go_live(struct vgw *g, uint64_t now_ns)
+{
+	vgw_queue_push(&g->queue, VGW_READY);
+	/* Speaking first: media of somebody who never said it is refused (section 13). */
+	say_speaking(g);
 	vgw_queue_push(&g->queue, VGW_MEDIA_READY)->ssrc = g->ssrc;
 	vgw_enter(g, VGW_S_LIVE, now_ns, VGW_NEVER);
 	g->session = true;
@@ -167,6 +171,9 @@ static void on_resumed(struct vgw *g, const struct message *m)
 	g->live_since = m->now_ns;
 	g->resume_failures = 0;
 	vgw_queue_push(&g->queue, VGW_RESUMED);
+	/* What we said last may have been lost with the connection; the server says its own again.
+	 */
+	say_speaking(g);
 	vgw_say_held(g);
 }
 

@@ -718,7 +718,7 @@ static void test_heartbeats(void **state)
 		{ "open", "" },
 		/* Hello starts the count anew. */
 		{ HELLO, RESUME("11") },
-		{ RESUMED, "resumed" },
+		{ RESUMED, "resumed\n" SPEAKING },
 		{ "due", BEAT("11") },
 		{ "due", BEAT("11") },
 		{ "due", BEAT("11") },
@@ -982,7 +982,7 @@ static void test_description_again(void **state)
 		{ "open", "" },
 		{ HELLO, RESUME("9") },
 		{ DESCRIPTION, "dave-version 1\nkey 1 345 " KEY_HEX },
-		{ RESUMED, "resumed" },
+		{ RESUMED, "resumed\n" SPEAKING },
 		{ NULL, NULL },
 	};
 
@@ -1471,7 +1471,7 @@ static void test_resume(void **state)
 		{ "b 000c1e0007aabb", "dave 30 0007aabb" },
 		{ "t {\"op\":22,\"d\":{\"transition_id\":7},\"seq\":13}",
 			"dave 22 {\"transition_id\":7}" },
-		{ RESUMED, "resumed" },
+		{ RESUMED, "resumed\n" SPEAKING },
 		{ "b 000e1d0008cc", "dave 29 0008cc" },
 		{ "t {\"op\":3}", BEAT("14") },
 		/* Straight after, again: now it takes longer each time ... */
@@ -1480,13 +1480,13 @@ static void test_resume(void **state)
 		{ "+1", "connect a.example 2053" },
 		{ "open", "" },
 		{ HELLO, RESUME("14") },
-		{ RESUMED, "resumed" },
+		{ RESUMED, "resumed\n" SPEAKING },
 		{ "close 1006", "reconnecting 3: *" },
 		{ "+3299", "" },
 		{ "+1", "connect a.example 2053" },
 		{ "open", "" },
 		{ HELLO, RESUME("14") },
-		{ RESUMED, "resumed" },
+		{ RESUMED, "resumed\n" SPEAKING },
 		/* ... until one has stood for a while. */
 		{ "+15000", BEAT("14") },
 		{ "+15000", BEAT("14") },
@@ -1543,7 +1543,7 @@ static void test_resume_later(void **state)
 		{ "due", "connect a.example 2053" },
 		{ "open", "" },
 		{ HELLO, RESUME("1") },
-		{ RESUMED, "resumed" },
+		{ RESUMED, "resumed\n" SPEAKING },
 		{ "close 0", "reconnecting 3: connection lost" },
 		{ "due", "connect a.example 2053" },
 		{ "open", "" },
@@ -1565,7 +1565,7 @@ static void test_resume_later(void **state)
 		{ "due", "connect a.example 2053" },
 		{ "open", "" },
 		{ HELLO, RESUME("1") },
-		{ RESUMED, "resumed" },
+		{ RESUMED, "resumed\n" SPEAKING },
 		{ NULL, NULL },
 	};
 
@@ -1769,7 +1769,7 @@ static void test_dave_while_away(void **state)
 		{ "dave 23 {\"transition_id\":2}", "" },
 		{ "dave 28 aa", "" },
 		{ RESUMED,
-			"resumed\n> {\"op\":23,\"d\":{\"transition_id\":1}}\n"
+			"resumed\n" SPEAKING "\n> {\"op\":23,\"d\":{\"transition_id\":1}}\n"
 			"> {\"op\":23,\"d\":{\"transition_id\":2}}\n>b 1caa" },
 		{ "dave 28 bb", ">b 1cbb" },
 		{ NULL, NULL },
@@ -1790,7 +1790,7 @@ static void test_dave_while_away(void **state)
 		{ "close 0", "reconnecting 1: *\nconnect a.example 2053" },
 		{ "open", "" },
 		{ HELLO, RESUME("1") },
-		{ RESUMED, "resumed" },
+		{ RESUMED, "resumed\n" SPEAKING },
 		{ NULL, NULL },
 	};
 
@@ -1883,14 +1883,14 @@ static void resume_from(struct server *s, const char *line)
 	next = (uint16_t)((uint16_t)ack - FIRST_SEQ + 1);
 	assert_in_range(next, 0, s->said);
 	if (!s->resumed_late)
-		step(&s->t, RESUMED, "resumed");
+		step(&s->t, RESUMED, "resumed\n" SPEAKING);
 	for (i = next; i < s->said; i++) {
 		say_life(s, i, text);
 		step(&s->t, text, life[i].out);
 		s->heard_len += (size_t)sprintf(s->heard + s->heard_len, "%s\n", life[i].out);
 	}
 	if (s->resumed_late)
-		step(&s->t, RESUMED, "resumed");
+		step(&s->t, RESUMED, "resumed\n" SPEAKING);
 	s->up = true;
 }
 

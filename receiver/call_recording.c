@@ -20,6 +20,7 @@ void call_recording_begin(struct call *c)
 		return;
 	}
 	c->sessions++;
+	c->opening++;
 	c->recording = RECORDING_ON;
 	for (i = 0; i < c->participant_count; i++) {
 		if (c->participants[i].ssrc != 0)
@@ -194,12 +195,20 @@ void call_broken(struct call *c)
 
 void call_session_opened(struct call *c, int r)
 {
+	bool newest = --c->opening == 0;
+
 	if (r == TD_OK) {
 		call_emit(c, "listening", NULL, NULL);
 		return;
 	}
-	/* The sinks have said why. What is left is a connection that records nothing: with somebody
-	 * to talk to, that one may try `listen` again. */
+	/* The sinks have said why. It was stopped before that was known: it is, and what was begun
+	 * since goes on. */
+	if (c->stops > 0 && (!newest || c->recording == RECORDING_STOPPED)) {
+		call_session_closed(c);
+		return;
+	}
+	/* What is left is a connection that records nothing: with somebody to talk to, that one may
+	 * try `listen` again. */
 	c->sessions--;
 	c->recording = RECORDING_STOPPED;
 	if (c->conf.rejoin_timeout_ns == 0 && !c->ended)

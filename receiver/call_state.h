@@ -42,6 +42,7 @@ struct call {
 
 	enum recording recording;
 	unsigned sessions; /* of files, not closed yet */
+	unsigned opening;  /* of these: not said to have opened, or not to be able to */
 	unsigned stops;    /* commands that wait for their answer */
 	bool ended;        /* VGW_ENDED came */
 	bool reported;     /* conf.ended was called */

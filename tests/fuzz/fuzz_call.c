@@ -632,6 +632,9 @@ static void bot_step(uint8_t how)
 	struct control c = { .info = info_of(rd_u8(&g.script)) };
 	char text[9] = "";
 
+	/* Whose call is over is not spoken to any more (receiver/live.c). */
+	if (call_ending(g.call) && how % 12 != 9 && how % 12 != 10)
+		return;
 	switch (how % 12) {
 	case 0:
 	case 1:

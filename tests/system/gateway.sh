@@ -109,7 +109,7 @@ sed 's/"junk":[0-9]*,//g; s/"events":\[\]/"events":[{"at_ms":2500,"do":"junk"},{
 
 record rogue 60 --rogue all &
 record cut 16 --scenario ../cut_after.json
-record stall 20 --scenario ../stall_after.json &
+record stall 27 --scenario ../stall_after.json &
 record junk 9 --scenario ../j.json
 wait
 

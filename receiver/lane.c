@@ -495,6 +495,7 @@ int lane_new(struct lane **ret, const struct lane_conf *conf)
 	struct lane *l = calloc(1, sizeof(*l));
 	struct lane_thread_conf thread_conf = { .ops = conf->ops,
 		.decodes = (conf->want & IPC_WANT_PCM) != 0,
+		.live = conf->live,
 		.user = conf->user,
 		.worker_down = on_worker_down,
 		.worker_user = l };

@@ -339,6 +339,8 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 		.flags = (f->flags & IPC_FRAME_SPURT) != 0 ? TD_FRAME_SPURT : 0,
 		.pcm = (const int16_t *)(const void *)msg->data };
 	sink_session_frame(sinks, &frame);
+	if (!t->conf.live)
+		sink_session_tick(sinks, f->arrival_ns);
 	return TD_OK;
 }
 
@@ -373,6 +375,8 @@ static int on_opus(struct lane_thread *t, const struct ipc_msg *msg)
 		.len = (uint32_t)msg->data_len,
 		.data = msg->data };
 	sink_session_packet(sinks, &packet);
+	if (!t->conf.live)
+		sink_session_tick(sinks, o->arrival_ns);
 	return TD_OK;
 }
 
@@ -470,7 +474,7 @@ static void tick_sessions(struct lane_thread *t)
 	uint64_t now_ns = td_mono_ns();
 	struct lane_session *s;
 
-	if (now_ns - t->ticked_ns < TD_SEC_NS / 2)
+	if (!t->conf.live || now_ns - t->ticked_ns < TD_SEC_NS / 2)
 		return;
 	t->ticked_ns = now_ns;
 	for (s = t->sessions; s != NULL; s = s->next)

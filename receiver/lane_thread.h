@@ -67,6 +67,7 @@ struct lane_thread_conf {
 	struct lane_thread_ops ops;
 	void *user;   /* of ops */
 	bool decodes; /* sound comes as frames, and not as packets alone */
+	bool live;    /* time goes on by itself; else what comes tells it, the same every time */
 	/* The reply pipe ended, or what came out of it made no sense (why, static; "" for a plain
 	 * end): the worker is done for. The thread waits for lane_thread_worker(). */
 	void (*worker_down)(void *worker_user, const char *why);

@@ -60,7 +60,8 @@ struct sink_session {
 	uint64_t heard_ns; /* how far the call got, on the clock of start_ns */
 	uint64_t refreshed_ns, watched_ns, described_ns; /* headers; sinks; manifest */
 	uint64_t describing_ns; /* what the manifest took, without waiting for disks */
-	bool changed;           /* the manifest lacks more than numbers */
+	uint64_t described_mono_ns;
+	bool changed; /* the manifest lacks more than numbers */
 	bool failed, manifest_failed;
 	bool full, folder_lost; /* said */
 	bool live;
@@ -298,18 +299,22 @@ static int describe(struct sink_session *s, uint64_t samples, bool complete, con
 		s->manifest_failed = true;
 		emit_failure(s, MANIFEST_FILE, r);
 	}
+	s->described_mono_ns = td_mono_ns();
 	if (!sync)
-		s->describing_ns = td_mono_ns() - began_ns;
+		s->describing_ns = s->described_mono_ns - began_ns;
 	return r;
 }
 
 static bool is_manifest_due(const struct sink_session *s)
 {
-	uint64_t past_ns = s->now_ns - s->described_ns;
+	/* In a replay the call's time runs faster than ours. */
+	uint64_t mono_ns =
+		s->live ? s->now_ns - s->described_ns : td_mono_ns() - s->described_mono_ns;
 
 	if (s->changed)
-		return past_ns >= MANIFEST_SHARE_CHANGED * s->describing_ns;
-	return past_ns >= MANIFEST_NS && past_ns >= MANIFEST_SHARE * s->describing_ns;
+		return mono_ns >= MANIFEST_SHARE_CHANGED * s->describing_ns;
+	return s->now_ns - s->described_ns >= MANIFEST_NS &&
+		mono_ns >= MANIFEST_SHARE * s->describing_ns;
 }
 
 /* ---- open and close ---- */

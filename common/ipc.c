@@ -262,27 +262,6 @@ int ipc_queue_write(struct ipc_queue *q, int fd)
 	return ipc_queue_write_some(q, fd, SIZE_MAX);
 }
 
-int ipc_queue_salvage(struct ipc_queue *dst, struct ipc_queue *src)
-{
-	size_t at = src->head + src->torn, end = src->head + src->len, total;
-	int r = TD_OK;
-
-	for (; at < end && r == TD_OK; at += total) {
-		struct ipc_hdr hdr;
-
-		total = wire_size(src->buf + at);
-		memcpy(&hdr, src->buf + at, sizeof(hdr));
-		if (hdr.type != IPC_PACKET)
-			continue;
-		if ((r = queue_grow(dst, total)) == TD_OK) {
-			memcpy(dst->buf + dst->head + dst->len, src->buf + at, total);
-			dst->len += total;
-		}
-	}
-	ipc_queue_free(src);
-	return r;
-}
-
 size_t ipc_queue_shed(struct ipc_queue *q, size_t keep, void (*dropped)(void *user, uint64_t conn),
 	void *user)
 {

@@ -290,9 +290,6 @@ uint8_t *ipc_queue_put_room(struct ipc_queue *q, enum ipc_type type, uint64_t co
 int ipc_queue_write(struct ipc_queue *q, int fd);
 /* As that, but at most `max` bytes. */
 int ipc_queue_write_some(struct ipc_queue *q, int fd, size_t max);
-/* Moves every whole PACKET message of src to the end of dst; everything else in src is dropped, and
- * src is empty then. TD_ERR_NOMEM: the rest of the packets is dropped, too. */
-int ipc_queue_salvage(struct ipc_queue *dst, struct ipc_queue *src);
 /* Takes whole PACKET messages out, oldest first, until at most `keep` bytes wait or no packet is
  * left; the message being written stays. Returns how many, and adds their number per connection
  * through the callback. */

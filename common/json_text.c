@@ -43,3 +43,19 @@ char *json_text(const json_t *json, size_t flags)
 	free(t.data);
 	return NULL;
 }
+
+json_t *json_any_text(const char *text)
+{
+	json_t *json = text != NULL ? json_string(text) : json_null();
+	char *copy;
+
+	if (json != NULL || (copy = strdup(text)) == NULL)
+		return json;
+	for (char *p = copy; *p != '\0'; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
+	json = json_string(copy);
+	free(copy);
+	return json;
+}

@@ -8,4 +8,7 @@
  * memory, or a value that cannot be written; free() it. */
 char *json_text(const json_t *json, size_t flags);
 
+/* Text that need not be UTF-8: then only its ASCII survives. NULL becomes null. NULL: no memory. */
+json_t *json_any_text(const char *text);
+
 #endif

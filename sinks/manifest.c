@@ -16,6 +16,7 @@
 #include "common/ids.h"
 #include "common/json_text.h"
 #include "sinks/outfile.h"
+#include "sinks/utc.h"
 
 enum { TRIM_LEN = 32 * 1024 };
 
@@ -90,23 +91,6 @@ static json_t *id_json(uint64_t id)
 	return id != 0 ? json_string(td_id_format(text, id)) : json_null();
 }
 
-/* Text that need not be UTF-8: then only its ASCII survives. */
-static json_t *text_json(const char *text)
-{
-	json_t *json = text != NULL ? json_string(text) : json_null();
-	char *copy;
-
-	if (json != NULL || (copy = strdup(text)) == NULL)
-		return json;
-	for (char *p = copy; *p != '\0'; p++) {
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	}
-	json = json_string(copy);
-	free(copy);
-	return json;
-}
-
 static json_t *counters_json(const uint64_t *counters, size_t count)
 {
 	json_t *json = json_object();
@@ -137,8 +121,8 @@ static void list_add(json_t *list, json_t *item, uint64_t *dropped)
 void manifest_event(struct manifest *m, const char *type, const char *text, uint64_t at)
 {
 	list_add(m->events,
-		json_pack("{s:I, s:o, s:o}", "at", (json_int_t)at, "type", text_json(type), "text",
-			text_json(text)),
+		json_pack("{s:I, s:o, s:o}", "at", (json_int_t)at, "type", json_any_text(type),
+			"text", json_any_text(text)),
 		&m->events_dropped);
 }
 
@@ -294,7 +278,7 @@ static json_t *parts_json(const struct td_file *file)
 
 	for (uint32_t i = 0; i < file->part_count; i++)
 		json = add(json,
-			json_pack("{s:o, s:I, s:I}", "file", text_json(file->parts[i].file),
+			json_pack("{s:o, s:I, s:I}", "file", json_any_text(file->parts[i].file),
 				"position", (json_int_t)file->parts[i].position, "samples",
 				(json_int_t)file->parts[i].samples));
 	return json;
@@ -313,10 +297,10 @@ void manifest_file(struct manifest *m, const struct td_file *file)
 	first = file->first_sample != TD_NO_SAMPLE ? json_integer((json_int_t)file->first_sample)
 						   : json_null();
 	json = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "file",
-		text_json(file->file), "user_id", id_json(file->user_id), "ssrcs", ssrcs_json(file),
-		"first_sample", first, "samples", (json_int_t)file->samples, "channels",
-		(json_int_t)file->channels, "rate", (json_int_t)file->rate, "format",
-		text_json(file->format), "counters", counters_json(file->counters, count));
+		json_any_text(file->file), "user_id", id_json(file->user_id), "ssrcs",
+		ssrcs_json(file), "first_sample", first, "samples", (json_int_t)file->samples,
+		"channels", (json_int_t)file->channels, "rate", (json_int_t)file->rate, "format",
+		json_any_text(file->format), "counters", counters_json(file->counters, count));
 	if (file->part_count > 0 && json_object_set_new(json, "parts", parts_json(file)) < 0)
 		m->incomplete = true;
 	add_spurts(m, json, file);
@@ -397,13 +381,9 @@ int manifest_peek(int dir_fd, struct manifest_conf *ret)
 
 static json_t *start_json(uint64_t utc_ns)
 {
-	time_t at = (time_t)(utc_ns / TD_SEC_NS);
-	char text[64] = "", day[40];
-	struct tm tm;
+	char text[UTC_TEXT];
 
-	if (gmtime_r(&at, &tm) != NULL && strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
-		snprintf(text, sizeof(text), "%s.%06uZ", day,
-			(unsigned)(utc_ns % TD_SEC_NS / TD_US_NS));
+	utc_text(text, utc_ns);
 	return json_string(text);
 }
 
@@ -418,7 +398,7 @@ static json_t *document(const struct manifest *m, uint64_t samples, bool complet
 			id_json(m->conf.guild_id), "channel_id", id_json(m->conf.channel_id),
 			"user_id", id_json(m->conf.user_id), "start",
 			start_json(m->conf.start_utc_ns), "rate", TD_RATE, "samples",
-			(json_int_t)samples, "reason", text_json(complete ? reason : NULL),
+			(json_int_t)samples, "reason", json_any_text(complete ? reason : NULL),
 			"tracks", m->tracks, "counters", counters_json(m->counters, COUNTER_COUNT),
 			"pauses", m->pauses, "pauses_dropped", (json_int_t)m->pauses_dropped,
 			"privacy_codes", m->codes, "privacy_codes_dropped",
@@ -426,7 +406,7 @@ static json_t *document(const struct manifest *m, uint64_t samples, bool complet
 			(json_int_t)m->events_dropped);
 
 	if (json != NULL && m->continues != NULL &&
-		json_object_set_new(json, "continues", text_json(m->continues)) < 0) {
+		json_object_set_new(json, "continues", json_any_text(m->continues)) < 0) {
 		json_decref(json);
 		json = NULL;
 	}

@@ -146,25 +146,6 @@ void report_tick(struct report *r)
 
 /* ---- JSON ---- */
 
-/* Text that need not be UTF-8: then only its ASCII survives. */
-static json_t *text_json(const char *text)
-{
-	json_t *json;
-	char *copy;
-
-	if (text == NULL)
-		return json_null();
-	if ((json = json_string(text)) != NULL || (copy = strdup(text)) == NULL)
-		return json != NULL ? json : json_null();
-	for (char *p = copy; *p != '\0'; p++) {
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	}
-	json = json_string(copy);
-	free(copy);
-	return json;
-}
-
 /* Steals line. */
 static void put_json(json_t *line)
 {
@@ -179,8 +160,8 @@ static void put_json(json_t *line)
 
 static json_t *job_json(const char *event, const struct job *job)
 {
-	json_t *line = json_pack("{s:s, s:o, s:o}", "event", event, "input", text_json(job->input),
-		"output", text_json(job->output));
+	json_t *line = json_pack("{s:s, s:o, s:o}", "event", event, "input",
+		json_any_text(job->input), "output", json_any_text(job->output));
 
 	if (line != NULL && job->rate > 0) {
 		uint64_t n =
@@ -236,8 +217,8 @@ void report_warning(struct report *r, const char *input, const char *text)
 {
 	r->warnings++;
 	if (r->conf.json)
-		put_json(json_pack("{s:s, s:o, s:o}", "event", "warning", "input", text_json(input),
-			"text", text_json(text)));
+		put_json(json_pack("{s:s, s:o, s:o}", "event", "warning", "input",
+			json_any_text(input), "text", json_any_text(text)));
 	else
 		put_line(r, input, "warning: %s", text);
 }
@@ -245,7 +226,7 @@ void report_warning(struct report *r, const char *input, const char *text)
 void report_deleted(struct report *r, const char *path)
 {
 	if (r->conf.json)
-		put_json(json_pack("{s:s, s:o}", "event", "deleted", "input", text_json(path)));
+		put_json(json_pack("{s:s, s:o}", "event", "deleted", "input", json_any_text(path)));
 	else if (r->conf.verbose)
 		put_line(r, path, "deleted");
 }
@@ -283,7 +264,7 @@ void report_ended(struct report *r, const struct job *job)
 		if (r->conf.json) {
 			line = job_json("skipped", job);
 			if (line != NULL)
-				json_object_set_new(line, "reason", text_json(job->reason));
+				json_object_set_new(line, "reason", json_any_text(job->reason));
 			put_json(line);
 		} else if (!r->conf.quiet && (!moves(r) || r->conf.verbose)) {
 			put_line(r, job->input, "skipped: %s", job->reason);
@@ -293,7 +274,7 @@ void report_ended(struct report *r, const struct job *job)
 		if (r->conf.json) {
 			line = job_json("failed", job);
 			if (line != NULL)
-				json_object_set_new(line, "error", text_json(job->reason));
+				json_object_set_new(line, "error", json_any_text(job->reason));
 			put_json(line);
 		} else {
 			put_line(r, job->input, "%s", job->reason);

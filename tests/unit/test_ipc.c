@@ -269,63 +269,6 @@ static void put_mixed(struct ipc_queue *q, unsigned packets)
 	}
 }
 
-/* What waits for a worker that died: packets are for the next one, all else it is told anew. */
-static void salvage_takes_whole_packets(void **state)
-{
-	struct ipc_control control = { .serial = 7 };
-	struct ipc_packet packet = { .arrival_ns = 1 };
-	struct ipc_queue from, to;
-	struct ipc_reader *r;
-	struct ipc_msg msg;
-	size_t room_len;
-	uint8_t *room;
-	int i, pipe_fds[2];
-
-	(void)state;
-	assert_int_equal(pipe(pipe_fds), 0);
-	assert_int_equal(fcntl(pipe_fds[1], F_SETFL, O_NONBLOCK), 0);
-	ipc_queue_init(&from);
-	ipc_queue_init(&to);
-	/* More than the pipe takes, so that a message is torn. */
-	for (i = 0; i < 200; i++) {
-		uint8_t data[1001];
-
-		memset(data, i, sizeof(data));
-		assert_int_equal(ipc_queue_put(&from, IPC_PACKET, (uint64_t)i + 1, &packet,
-					 sizeof(packet), data, sizeof(data)),
-			TD_OK);
-		assert_int_equal(ipc_queue_put(&from, IPC_CONTROL, 1, &control, sizeof(control),
-					 NULL, 0),
-			TD_OK);
-	}
-	assert_int_equal(ipc_queue_write(&from, pipe_fds[1]), 1);
-	assert_true(from.torn > 0);
-	assert_int_equal(ipc_queue_put(&to, IPC_PING, 0, NULL, 0, NULL, 0), TD_OK);
-	assert_int_equal(ipc_queue_salvage(&to, &from), TD_OK);
-	assert_int_equal(from.len, 0);
-
-	assert_int_equal(ipc_reader_new(&r, IPC_TO_WORKER), TD_OK);
-	room = ipc_reader_room(r, &room_len);
-	assert_true(to.len <= room_len);
-	memcpy(room, to.buf + to.head, to.len);
-	ipc_reader_fed(r, to.len);
-	assert_int_equal(ipc_reader_next(r, &msg), 1);
-	assert_int_equal(msg.hdr.type, IPC_PING);
-	/* The last of them, in a row. */
-	assert_int_equal(ipc_reader_next(r, &msg), 1);
-	for (i = (int)msg.hdr.conn; i <= 200; i++) {
-		assert_int_equal(msg.hdr.type, IPC_PACKET);
-		assert_int_equal(msg.hdr.conn, i);
-		assert_int_equal(msg.data_len, 1001);
-		assert_int_equal(msg.data[1000], (uint8_t)(i - 1));
-		assert_int_equal(ipc_reader_next(r, &msg), i < 200 ? 1 : 0);
-	}
-	ipc_reader_free(r);
-	ipc_queue_free(&to);
-	close(pipe_fds[0]);
-	close(pipe_fds[1]);
-}
-
 /* Through a pipe that takes a piece at a time, cut anywhere, with shedding in between: what comes
  * out is well formed, the controls are all there and in order, the packets are the newest ones and
  * none is unaccounted for. */
@@ -573,7 +516,6 @@ int main(void)
 		cmocka_unit_test(messages_survive_any_cut),
 		cmocka_unit_test(a_broken_message_breaks_the_reader),
 		cmocka_unit_test(keys_do_not_stay_behind),
-		cmocka_unit_test(salvage_takes_whole_packets),
 		cmocka_unit_test(shedding_keeps_controls_and_the_torn_message),
 		cmocka_unit_test(shedding_stops_when_it_is_enough),
 		cmocka_unit_test(a_big_queue_drains_in_order),

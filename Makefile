@@ -138,8 +138,14 @@ $(BUILD)/convert: $(call obj,sinks/convert/main.c) $(LIBS)
 	$(call link,common sinks)
 $(BUILD)/tests/voiceserver: $(call obj,$(call src,tests/voiceserver)) $(LIBS)
 	$(call link,$(FOLDERS) tests)
-$(BUILD)/tests/bench: $(call obj,$(call src,tests/bench)) $(LIBS)
+$(BUILD)/tests/bench: $(call obj,tests/bench/bench.c tests/bench/bench_call.c) $(LIBS)
 	$(call link,common unpacker receiver)
+$(BUILD)/tests/bench_workload: $(call obj,tests/bench/workload.c tests/bench/speech.c \
+		tests/voiceserver/capture.c tests/voiceserver/packet.c) $(LIBS)
+	$(call link,common receiver)
+# The libraries alone: nothing of ours is linked but what derives keys before its loop.
+$(BUILD)/tests/bench_floor: $(call obj,tests/bench/floor.c) $(LIBS)
+	$(call link,common receiver sinks)
 $(BUILD)/tests/ct_check: $(call obj,tests/ct/ct_check.c) $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
 	$(call link,common receiver)
 $(BUILD)/tests/track_check: $(call obj,tests/tools/track_check.c tests/tools/truth_read.c \

@@ -49,6 +49,8 @@ void dave_log(struct dave_call *d, const struct dave_member *m, json_t *event)
 {
 	char id[TD_ID_TEXT];
 
+	json_object_set_new(event, "guild_id",
+		json_string(td_id_format(id, d->call->guild->guild_id)));
 	if (m != NULL)
 		json_object_set_new(event, "user_id", json_string(td_id_format(id, m->user_id)));
 	server_event(d->call->server, event);
@@ -609,6 +611,18 @@ static void recorder_event(struct dave_member *m, const struct scenario_event *e
 		m->late_ns = e->length_ns;
 }
 
+/* With late_ns: the recorder hears of it so late, and nobody waits for it. */
+static void recreate(struct dave_call *d, uint64_t late_ns)
+{
+	struct dave_member *m = recorder(d);
+
+	if (late_ns > 0 && m != NULL)
+		m->hold_until_ns = d->call->server->now_ns + late_ns;
+	dave_group_recreate(d);
+	if (late_ns > 0)
+		d->gather_until_ns = 0;
+}
+
 void dave_event(struct call *c, const struct scenario_event *e)
 {
 	struct dave_call *d = c->dave;
@@ -621,7 +635,7 @@ void dave_event(struct call *c, const struct scenario_event *e)
 		break;
 	case EVENT_DAVE_RECREATE:
 		if (d->version > 0)
-			dave_group_recreate(d);
+			recreate(d, e->length_ns);
 		break;
 	case EVENT_DAVE_REVOKE:
 	case EVENT_DAVE_UNEXPECTED:

@@ -7,7 +7,7 @@
 #include "tests/voiceserver/call.h"
 #include "tests/voiceserver/dave_group.h"
 
-enum { BATCH_MS = 10, TRANSITION_MS = 2000, PHANTOM_ID = 77 };
+enum { BATCH_MS = 10, TRANSITION_MS = 2000, GATHER_MS = 5000, PHANTOM_ID = 77 };
 
 void dave_group_changed(struct dave_call *d)
 {
@@ -309,6 +309,9 @@ static void group_drop(struct dave_call *d)
 	d->grouped = false;
 	d->epoch = 0;
 	for (m = d->members; m != NULL; m = m->next) {
+		/* Of what comes it has the keys once it is in again. */
+		if (m->in_group && m->to_serial > d->serial)
+			m->to_serial = d->serial + 1;
 		m->in_group = m->broken = m->told = false;
 		free(m->package);
 		m->package = NULL;
@@ -320,6 +323,7 @@ void dave_group_recreate(struct dave_call *d)
 	struct dave_msg m = { .op = DAVE_PREPARE_EPOCH, .epoch = 1, .version = d->version };
 
 	group_drop(d);
+	d->gather_until_ns = d->call->server->now_ns + GATHER_MS * TD_MS_NS;
 	dave_log(d, NULL, json_pack("{s:s}", "event", "dave_recreate"));
 	dave_tell_all(d, &m);
 }
@@ -379,6 +383,12 @@ void dave_group_plan(struct dave_call *d)
 	}
 	if (d->version == 0)
 		return;
+	/* What they send next is for the members of the new group: nobody is left out for being a
+	 * little slow. */
+	if (!d->grouped && packages < n && d->call->server->now_ns < d->gather_until_ns) {
+		d->plan_ns = d->gather_until_ns;
+		return;
+	}
 	if (d->grouped && n == 0) {
 		group_drop(d);
 		d->first = true;
@@ -553,7 +563,7 @@ static void seat(struct dave_call *d, uint32_t i, struct dave_member *m)
 	m->in_group = m->told = true;
 	m->broken = false;
 	/* Who missed nothing still has the older keys. */
-	if (m->from_serial == UINT64_MAX || m->to_serial != UINT64_MAX)
+	if (m->from_serial == UINT64_MAX || m->to_serial < d->serial)
 		m->from_serial = d->serial;
 	m->to_serial = UINT64_MAX;
 	free(m->package);

@@ -84,8 +84,9 @@ struct dave_call {
 	size_t n_out;
 	struct dave_transition transition;
 	uint16_t next_id;
-	uint64_t plan_ns;    /* look for changes then; UINT64_MAX: no need */
-	uint64_t phantom_ns; /* the phantom's Add is revoked then; UINT64_MAX: there is none */
+	uint64_t gather_until_ns; /* a new group waits for everybody's key package, no longer */
+	uint64_t plan_ns;         /* look for changes then; UINT64_MAX: no need */
+	uint64_t phantom_ns;      /* the phantom's Add is revoked then; UINT64_MAX: there is none */
 	uint64_t phantom_id;
 	bool phantom_announced;
 };

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t len)
+bool early_put(struct early *e, uint64_t arrival_ns, uint32_t flags, const uint8_t *data,
+	size_t len)
 {
 	struct early_datagram *d = malloc(sizeof(*d) + len);
 
@@ -13,6 +14,7 @@ bool early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t
 	if (d == NULL)
 		return true;
 	d->arrival_ns = arrival_ns;
+	d->flags = flags;
 	d->len = len;
 	memcpy(d->data, data, len);
 	if (full)

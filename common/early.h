@@ -14,6 +14,7 @@ enum { EARLY_MAX = 64 };
 
 struct early_datagram {
 	uint64_t arrival_ns;
+	uint32_t flags; /* as given */
 	size_t len;
 	uint8_t data[];
 };
@@ -25,7 +26,8 @@ struct early {
 
 /* Copies the datagram. True when one is lost by that: the oldest of a full queue, or this one for
  * want of memory. */
-bool early_put(struct early *e, uint64_t arrival_ns, const uint8_t *data, size_t len);
+bool early_put(struct early *e, uint64_t arrival_ns, uint32_t flags, const uint8_t *data,
+	size_t len);
 /* The oldest one, now the caller's to free(); NULL when there is none. */
 struct early_datagram *early_take(struct early *e);
 /* When the oldest one arrived; `otherwise` when there is none. */

@@ -89,7 +89,7 @@ static void on_datagram(void *user, uint64_t arrival_ns, const uint8_t *data, si
 	struct call *c = user;
 
 	if (!c->ready) {
-		early_put(&c->early, arrival_ns, data, len);
+		early_put(&c->early, arrival_ns, 0, data, len);
 	} else if (c->recording == RECORDING_ON) {
 		lane_packet(c->lane, c->conn, arrival_ns, data, len);
 		recorder_awake(c->conf.recorder);

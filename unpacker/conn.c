@@ -454,7 +454,7 @@ static int rtp_datagram(struct conn *c, uint64_t arrival_ns, uint32_t flags, con
 	}
 	r = open_datagram(c, arrival_ns, c->plain, &plain_len, data, len, h.clear_len);
 	if (r == TD_ERR_AUTH) {
-		c->count[COUNTER_AUTH] += early_put(&c->unopened, arrival_ns, data, len);
+		c->count[COUNTER_AUTH] += early_put(&c->unopened, arrival_ns, flags, data, len);
 		return TD_OK;
 	}
 	if (r != TD_OK) {
@@ -594,7 +594,7 @@ static int retry_unopened(struct conn *c)
 	c->unopened = (struct early){ 0 };
 	while ((d = early_take(&waiting)) != NULL) {
 		if (r == TD_OK && d->arrival_ns + UNOPENED_NS > c->now_ns)
-			r = rtp_datagram(c, d->arrival_ns, false, d->data, d->len);
+			r = rtp_datagram(c, d->arrival_ns, d->flags, d->data, d->len);
 		else
 			c->count[COUNTER_AUTH]++;
 		free(d);

@@ -54,7 +54,8 @@ static uint64_t disagreement(uint32_t ts, uint64_t arrival_ns, uint32_t before_t
 
 /* ---- time, as packets arrive ---- */
 
-static void forget_clock(struct stream *s, int64_t from_seq)
+/* `again`: the packet that shows that was counted by another worker, and this with it. */
+static void forget_clock(struct stream *s, int64_t from_seq, bool again)
 {
 	s->old_clock = s->clock;
 	s->clock = (struct rtp_clock){ 0 };
@@ -62,7 +63,7 @@ static void forget_clock(struct stream *s, int64_t from_seq)
 	s->anchor_seq = from_seq;
 	if (s->quiet_spurt == s->spurt)
 		s->quiet_spurt = 0;
-	s->count[COUNTER_TIME_JUMPS]++;
+	s->count[COUNTER_TIME_JUMPS] += !again;
 }
 
 /* The hold of a spurt is over: its quickest packet says whether the clock still tells its time. */
@@ -74,7 +75,7 @@ static void settle_spurt(struct stream *s)
 		return;
 	s->has_quickest = false;
 	if (s->clock.set && (uint64_t)(off < 0 ? -off : off) > SPURT_JUMP_NS)
-		forget_clock(s, INT64_MIN);
+		forget_clock(s, INT64_MIN, s->quickest_again);
 	rtp_clock_add(&s->clock, rtp_clock_unwrap(&s->clock, s->quickest_ts, s->quickest_ns),
 		s->quickest_ns);
 }
@@ -102,6 +103,7 @@ static void feed_clock(struct stream *s, const struct packet *p, bool begins, ui
 		s->quickest_d = d;
 		s->quickest_ts = p->ts;
 		s->quickest_ns = p->arrival_ns;
+		s->quickest_again = p->again;
 	}
 	if (!held)
 		settle_spurt(s);
@@ -150,10 +152,10 @@ static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 			PACKET_JUMP_NS) {
 		settle_spurt(s);
 		s->spurt++;
-		forget_clock(s, p->seq);
+		forget_clock(s, p->seq, p->again);
 	} else if (ahead && has_lagged(s, p)) {
 		s->spurt++;
-		forget_clock(s, p->seq);
+		forget_clock(s, p->seq, p->again);
 	}
 	p->spurt = p->seq < s->anchor_seq ? s->spurt - 1 : s->spurt;
 	if (p->spurt == s->spurt)
@@ -608,7 +610,7 @@ static void drop_stray(struct stream *s)
 {
 	if (s->stray == NULL)
 		return;
-	s->count[COUNTER_RESTARTED]++;
+	s->count[COUNTER_RESTARTED] += !s->stray->again;
 	free(s->stray);
 	s->stray = NULL;
 }

@@ -76,6 +76,7 @@ struct stream {
 	uint32_t anchor_spurt;
 	int64_t anchor_seq; /* lower numbers belong to the spurt before, however late they come */
 	bool has_quickest;  /* of the spurt that is held: */
+	bool quickest_again;
 	uint32_t quickest_ts;
 	uint64_t quickest_ns;
 	int64_t quickest_d;

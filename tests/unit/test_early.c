@@ -20,11 +20,12 @@ static void what_comes_early_is_kept_in_order(void **state)
 	assert_null(early_take(&e));
 	assert_int_equal(early_since_ns(&e, 5), 5);
 	for (byte = 0; byte < 3; byte++)
-		early_put(&e, 100u + byte, &byte, 1);
+		early_put(&e, 100u + byte, byte, &byte, 1);
 	assert_int_equal(early_since_ns(&e, 5), 100);
 	for (byte = 0; byte < 3; byte++) {
 		d = early_take(&e);
 		assert_int_equal(d->arrival_ns, 100u + byte);
+		assert_int_equal(d->flags, byte);
 		assert_int_equal(d->len, 1);
 		assert_int_equal(d->data[0], byte);
 		free(d);
@@ -40,7 +41,8 @@ static void the_oldest_falls_out(void **state)
 
 	(void)state;
 	for (i = 0; i < 3 * EARLY_MAX + 7; i++)
-		assert_int_equal(early_put(&e, i, (const uint8_t *)&i, sizeof(i)), i >= EARLY_MAX);
+		assert_int_equal(early_put(&e, i, 0, (const uint8_t *)&i, sizeof(i)),
+			i >= EARLY_MAX);
 	assert_int_equal(e.count, EARLY_MAX);
 	d = early_take(&e);
 	assert_int_equal(d->arrival_ns, 2 * EARLY_MAX + 7);

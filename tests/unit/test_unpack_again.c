@@ -216,6 +216,10 @@ static void leaves_no_trace(void **state)
 		uint16_t seq = (uint16_t)(100 + k);
 		uint32_t ts = 5000 + (uint32_t)k * 960;
 
+		if (k >= 12) /* a pause of which the timestamps know nothing */
+			at += 400 * MS;
+		if (k >= 55)
+			ts += 480000; /* and they jump */
 		if (k == 20 || k == 21)
 			continue; /* lost */
 		if (k == 30)
@@ -228,6 +232,8 @@ static void leaves_no_trace(void **state)
 			rtp_again(&u, at, seq, ts, voice.packet[k], (size_t)voice.len[k]);
 		if (k == 40) /* a duplicate, and one that is too late */
 			rtp_again(&u, at, seq, ts, voice.packet[k], (size_t)voice.len[k]);
+		if (k == 45) /* of another numbering */
+			rtp_again(&u, at, 20000, ts, voice.packet[k], (size_t)voice.len[k]);
 		if (k == 50)
 			rtp_again(&u, at, 120, 5000 + 20 * 960, voice.packet[20],
 				(size_t)voice.len[20]);
@@ -239,6 +245,33 @@ static void leaves_no_trace(void **state)
 		all += u.sum[c];
 	assert_int_equal(all, 0);
 	unpack_free(&u);
+}
+
+/* A packet that came before its key waits for it; it is known again when the key is there. */
+static void before_its_key(void **state)
+{
+	for (int again = 0; again < 2; again++) {
+		struct ipc_packet p = { .arrival_ns = T0, .flags = again ? IPC_PACKET_AGAIN : 0 };
+		uint8_t header[RTP_MIN_HEADER], packet[IPC_MAX_DGRAM];
+		struct unpack u;
+		size_t len;
+
+		(void)state;
+		unpack_begin(&u, 100 * MS, 1);
+		unpack_key(&u, CONN, TRANSPORT_AES256_GCM, 2, 0);
+		rtp_write(header, RTP_OPUS_PAYLOAD_TYPE, 1, 960, SSRC_A);
+		len = transport_seal(u.t, packet, header, sizeof(header), voice.packet[0],
+			(size_t)voice.len[0], 1);
+		unpack_key(&u, CONN, TRANSPORT_XCHACHA20, 1, 0);
+		unpack_key(&u, CONN, TRANSPORT_XCHACHA20, 3, 0);
+		unpack_put(&u, IPC_PACKET, CONN, &p, sizeof(p), packet, len);
+		unpack_key(&u, CONN, TRANSPORT_AES256_GCM, 2, 0);
+		unpack_end(&u);
+		assert_int_equal(u.frames, !again);
+		assert_int_equal(u.sum[COUNTER_RECEIVED], !again);
+		assert_int_equal(u.sum[COUNTER_AUTH], 0);
+		unpack_free(&u);
+	}
 }
 
 /* Its first new packet goes on with the spurt; one behind a pause begins another. */
@@ -286,6 +319,7 @@ int main(void)
 		cmocka_unit_test(as_if_nothing_were),
 		cmocka_unit_test(twelve_packets_are_enough),
 		cmocka_unit_test(leaves_no_trace),
+		cmocka_unit_test(before_its_key),
 		cmocka_unit_test(spurts),
 	};
 

@@ -40,11 +40,41 @@ void delivered_free(struct delivered *d)
 	map_free(&d->streams);
 }
 
+/* Nothing of it will be asked for again. What is not counted yet stays. */
+static bool is_past(const struct delivered_stream *s, uint64_t ns)
+{
+	return s->frame.arrival_ns < ns && s->opus.arrival_ns < ns &&
+		s->count[COUNTER_DECODED] == 0 && s->waiting == 0;
+}
+
+/* Called before a stream is added, so that those that end do not add up in a long call. */
+static void forget_past(struct delivered *d)
+{
+	size_t i = 0;
+
+	if (d->newest_ns < d->forgotten_ns + 2 * DELIVERED_KEPT_NS)
+		return;
+	d->forgotten_ns = d->newest_ns - DELIVERED_KEPT_NS;
+	while (i < d->streams.cap) {
+		struct delivered_stream *s = d->streams.table[i].value;
+
+		if (s == NULL || !is_past(s, d->forgotten_ns)) {
+			i++;
+			continue;
+		}
+		/* Another one may take its place in the table. */
+		map_del(&d->streams, key_of(s->conn, s->ssrc));
+		free(s);
+	}
+}
+
 static struct delivered_stream *get(struct delivered *d, uint64_t conn, uint32_t ssrc,
 	uint64_t user_id)
 {
 	struct delivered_stream *s = map_get(&d->streams, key_of(conn, ssrc));
 
+	if (s == NULL)
+		forget_past(d);
 	if (s == NULL && d->streams.len < DELIVERED_MAX && (s = calloc(1, sizeof(*s))) != NULL) {
 		s->conn = conn;
 		s->ssrc = ssrc;
@@ -95,10 +125,17 @@ static void count_packet(struct delivered_stream *s, bool silence)
 	s->count[COUNTER_SILENCE] += silence;
 }
 
+static void came(struct delivered *d, uint64_t arrival_ns)
+{
+	if (arrival_ns > d->newest_ns)
+		d->newest_ns = arrival_ns;
+}
+
 bool delivered_frame(struct delivered *d, uint64_t conn, const struct ipc_frame *f)
 {
 	struct delivered_stream *s = get(d, conn, f->ssrc, f->user_id);
 
+	came(d, f->arrival_ns);
 	if (s == NULL)
 		return true;
 	if (!move_on(&s->frame, f->seq, f->arrival_ns))
@@ -117,6 +154,7 @@ bool delivered_opus(struct delivered *d, uint64_t conn, const struct ipc_opus *o
 {
 	struct delivered_stream *s = get(d, conn, o->ssrc, o->user_id);
 
+	came(d, o->arrival_ns);
 	if (s == NULL)
 		return true;
 	/* The frame of a packet comes after it, and may not have come any more. */
@@ -197,7 +235,7 @@ enum delivered_state delivered_look(const struct delivered *d, uint64_t conn, ui
 	const struct delivered_end *e;
 
 	if (s == NULL)
-		return DELIVERED_NOT;
+		return at_ns < d->forgotten_ns ? DELIVERED_LONG_AGO : DELIVERED_NOT;
 	e = d->decodes ? &s->frame : &s->opus;
 	if (!e->any)
 		return DELIVERED_NOT;

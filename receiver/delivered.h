@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "common/counters.h"
 #include "common/ipc.h"
 #include "common/map.h"
@@ -16,9 +17,15 @@
  */
 enum { DELIVERED_MAX = 16384 }; /* streams; those beyond are not followed */
 
+/* A stream of which nothing came for so long is forgotten: whatever a worker was told before is
+ * through its windows long since. */
+#define DELIVERED_KEPT_NS (60 * TD_SEC_NS)
+
 struct delivered {
-	struct map streams; /* by connection and SSRC */
-	bool decodes;       /* sound comes as frames, and not as packets alone */
+	struct map streams;    /* by connection and SSRC */
+	bool decodes;          /* sound comes as frames, and not as packets alone */
+	uint64_t newest_ns;    /* the highest time of arrival that came back */
+	uint64_t forgotten_ns; /* streams of which everything came before it may be forgotten */
 };
 
 void delivered_free(struct delivered *d);

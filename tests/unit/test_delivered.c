@@ -53,6 +53,18 @@ static void on_loss(void *user, uint64_t conn, uint32_t ssrc, uint64_t user_id,
 		l->sum[i] += delta[i];
 }
 
+static void count_all(void *user, uint64_t conn, uint32_t ssrc, uint64_t user_id,
+	const uint64_t delta[static COUNTER_COUNT])
+{
+	struct loss *l = user;
+
+	(void)ssrc;
+	assert_int_equal(conn, CONN);
+	assert_int_equal(user_id, USER);
+	l->calls++;
+	l->sum[COUNTER_DECODED] += delta[COUNTER_DECODED];
+}
+
 static void look(void **state)
 {
 	static const struct {
@@ -292,6 +304,43 @@ static void too_many(void **state)
 	delivered_free(&d);
 }
 
+/* Speakers who leave and come back with another SSRC, for hours: those that are over are forgotten,
+ * and a packet of theirs that a journal still has does not come again. */
+static void ended_streams(void **state)
+{
+	struct delivered d = { .decodes = true };
+	struct ipc_counters c = { .user_id = USER };
+	struct loss l = { 0 };
+	uint64_t at_ns = TD_SEC_NS;
+
+	(void)state;
+	for (uint32_t ssrc = 1; ssrc <= 10000; ssrc++, at_ns += 10 * TD_SEC_NS) {
+		struct ipc_frame f = { .user_id = USER,
+			.arrival_ns = at_ns,
+			.ssrc = ssrc,
+			.kind = IPC_FRAME_DECODED };
+
+		assert_true(delivered_frame(&d, CONN, &f));
+		assert_int_equal(delivered_look(&d, CONN, ssrc, 0, at_ns), DELIVERED_LATELY);
+		c.ssrc = ssrc;
+		c.delta[COUNTER_RECEIVED] = c.delta[COUNTER_DECODED] = 1;
+		/* One of a hundred is not counted. */
+		if (ssrc % 100 != 0)
+			delivered_counted(&d, CONN, &c);
+		assert_in_range(d.streams.len, 1, 14 + ssrc / 100);
+		if (ssrc > 14 && (ssrc - 14) % 100 != 0)
+			assert_int_equal(delivered_look(&d, CONN, ssrc - 14, 0,
+						 at_ns - 140 * TD_SEC_NS),
+				DELIVERED_LONG_AGO);
+		/* Not everything of no known stream is old. */
+		assert_int_equal(delivered_look(&d, CONN, ssrc + 1, 0, at_ns), DELIVERED_NOT);
+	}
+	delivered_worker_lost(&d, count_all, &l);
+	assert_int_equal(l.calls, 100);
+	assert_int_equal(l.sum[COUNTER_DECODED], 100);
+	delivered_free(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +351,7 @@ int main(void)
 		cmocka_unit_test(what_waited_is_taken_back),
 		cmocka_unit_test(forgotten),
 		cmocka_unit_test(too_many),
+		cmocka_unit_test(ended_streams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

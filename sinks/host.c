@@ -69,7 +69,8 @@ struct sink_session {
 	uint64_t min_free, folder_tried_ns;
 	struct td_session info;
 	struct sink_working *working, idle;
-	int16_t *mixed; /* a frame in the channels it did not come in; HOST_FRAME_MAX * 2 */
+	int16_t *mixed;      /* a frame in the channels it did not come in; HOST_FRAME_MAX * 2 */
+	struct spill *spill; /* of the manifest and the tracks */
 	struct manifest *manifest;
 	uint64_t counters[COUNTER_COUNT];
 	void (*event)(void *user, const struct sink_event *event);
@@ -294,7 +295,7 @@ static int describe(struct sink_session *s, uint64_t samples, bool complete, con
 	uint64_t began_ns = td_mono_ns();
 	int r;
 
-	manifest_begin(s->manifest, s->counters);
+	manifest_begin(s->manifest, s->dir_fd, samples, complete, reason, s->counters);
 	for (size_t i = 0; i < s->sink_count; i++) {
 		struct hosted *h = &s->sinks[i];
 
@@ -305,7 +306,7 @@ static int describe(struct sink_session *s, uint64_t samples, bool complete, con
 	}
 	s->described_ns = s->now_ns;
 	s->changed = false;
-	r = manifest_write(s->manifest, s->dir_fd, samples, complete, reason, sync);
+	r = manifest_end(s->manifest, sync);
 	/* Tried again every time; said once. */
 	if (r < 0 && !s->manifest_failed) {
 		s->manifest_failed = true;
@@ -342,6 +343,7 @@ static void session_free(struct sink_session *s)
 	free(s->sinks);
 	free(s->mixed);
 	manifest_free(s->manifest);
+	spill_free(s->spill);
 	if (s->dir_fd >= 0)
 		close(s->dir_fd);
 	free(s->out_dir);
@@ -390,7 +392,8 @@ static int open_sink(struct sink_session *s, const struct sink_spec *spec)
 	if (kind->track != NULL) {
 		h->ops = &track_sink;
 		h->lists = TD_HAS(kind->track, describe);
-		r = track_sink_open(&h->state, kind->track, &h->host, &s->info, spec->options);
+		r = track_sink_open(&h->state, kind->track, &h->host, &s->info, spec->options,
+			s->spill);
 	} else {
 		h->ops = kind->sink;
 		h->lists = TD_HAS(kind->sink, files) && TD_HAS(kind->sink, count);
@@ -453,10 +456,11 @@ int sink_session_open(struct sink_session **ret, const struct sink_session_conf 
 		.live = conf->live };
 	if ((s->out_dir = strdup(conf->out_dir)) == NULL)
 		goto out;
-	if ((r = manifest_new(&s->manifest, &ids)) < 0)
+	if ((r = spill_new(&s->spill)) < 0 || (r = manifest_new(&s->manifest, &ids, s->spill)) < 0)
 		goto out;
 	if ((r = open_folder(s, conf, &ids)) < 0)
 		goto out;
+	spill_open(s->spill, s->dir_fd);
 	if ((r = open_sinks(s, conf)) < 0)
 		goto out;
 	if ((r = describe(s, 0, false, NULL, true)) < 0)

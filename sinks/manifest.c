@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,48 +17,38 @@
 #include "sinks/outfile.h"
 #include "sinks/utc.h"
 
-enum { TRIM_LEN = 32 * 1024 };
+enum { COPY_LEN = 1024 };
 
-/* An array of pairs as text, for a member of a track that is called `key`. */
-struct pairs {
-	const char *key;
-	char *text;
+/* JSON of objects, as JSON_INDENT(1) writes them, each behind the end of a line and all but the
+ * first behind a comma. */
+struct list {
+	struct spill_list text;
+	uint64_t count, dropped;
 };
 
 struct manifest {
 	struct manifest_conf conf;
 	char *continues; /* NULL: nothing */
-	json_t *events, *pauses, *codes, *tracks;
-	uint64_t events_dropped, pauses_dropped, codes_dropped;
-	struct pairs *pairs; /* of the tracks, in the order they are in the document */
-	size_t pairs_count;
+	struct spill *spill;
+	struct list events, pauses, codes;
+	bool paused; /* since: */
+	uint64_t paused_at;
+
+	/* The version that is being written: */
+	struct outfile *out;
+	int r, error; /* the first failure, and errno */
 	uint64_t counters[COUNTER_COUNT];
-	bool paused;     /* the last of pauses has no end yet */
-	bool incomplete; /* out of memory while this version was put together */
+	uint64_t tracks;
 };
 
-static void pairs_clear(struct manifest *m)
-{
-	for (size_t i = 0; i < m->pairs_count; i++)
-		free(m->pairs[i].text);
-	m->pairs_count = 0;
-}
-
-int manifest_new(struct manifest **ret, const struct manifest_conf *conf)
+int manifest_new(struct manifest **ret, const struct manifest_conf *conf, struct spill *spill)
 {
 	struct manifest *m = calloc(1, sizeof(*m));
 
 	if (m == NULL)
 		return TD_ERR_NOMEM;
 	m->conf = *conf;
-	m->events = json_array();
-	m->pauses = json_array();
-	m->codes = json_array();
-	m->tracks = json_array();
-	if (m->events == NULL || m->pauses == NULL || m->codes == NULL || m->tracks == NULL) {
-		manifest_free(m);
-		return TD_ERR_NOMEM;
-	}
+	m->spill = spill;
 	*ret = m;
 	return TD_OK;
 }
@@ -68,12 +57,10 @@ void manifest_free(struct manifest *m)
 {
 	if (m == NULL)
 		return;
-	json_decref(m->events);
-	json_decref(m->pauses);
-	json_decref(m->codes);
-	json_decref(m->tracks);
-	pairs_clear(m);
-	free(m->pairs);
+	spill_list_free(&m->events.text);
+	spill_list_free(&m->pauses.text);
+	spill_list_free(&m->codes.text);
+	outfile_free(m->out);
 	free(m->continues);
 	free(m);
 }
@@ -108,44 +95,46 @@ static json_t *counters_json(const uint64_t *counters, size_t count)
 }
 
 /* Steals item (NULL: out of memory). */
-static void list_add(json_t *list, json_t *item, uint64_t *dropped)
+static void list_add(struct manifest *m, struct list *list, json_t *item)
 {
-	if (json_array_size(list) >= MANIFEST_EVENTS_MAX) {
-		json_decref(item);
-		++*dropped;
-	} else if (json_array_append_new(list, item) < 0) {
-		++*dropped;
-	}
+	char *text = NULL, *entry = NULL;
+	bool full = list->count >= MANIFEST_EVENTS_MAX;
+	int len = -1;
+
+	if (!full && item != NULL && (text = json_text(item, JSON_INDENT(1))) != NULL)
+		len = asprintf(&entry, "%s\n%s", list->count > 0 ? "," : "", text);
+	if (len >= 0 && spill_append(m->spill, &list->text, entry, (size_t)len) == TD_OK)
+		list->count++;
+	else
+		list->dropped++;
+	if (len >= 0)
+		free(entry);
+	free(text);
+	json_decref(item);
 }
 
 void manifest_event(struct manifest *m, const char *type, const char *text, uint64_t at)
 {
-	list_add(m->events,
+	list_add(m, &m->events,
 		json_pack("{s:I, s:o, s:o}", "at", (json_int_t)at, "type", json_any_text(type),
-			"text", json_any_text(text)),
-		&m->events_dropped);
+			"text", json_any_text(text)));
 }
 
 void manifest_pause(struct manifest *m, uint64_t at)
 {
-	uint64_t dropped = m->pauses_dropped;
-
 	if (m->paused)
 		return;
-	list_add(m->pauses, json_pack("{s:I, s:n}", "from", (json_int_t)at, "to"),
-		&m->pauses_dropped);
-	m->paused = dropped == m->pauses_dropped;
+	m->paused = m->pauses.count < MANIFEST_EVENTS_MAX;
+	m->paused_at = at;
+	m->pauses.dropped += !m->paused;
 }
 
 void manifest_resume(struct manifest *m, uint64_t at)
 {
-	size_t count = json_array_size(m->pauses);
-
-	if (!m->paused)
-		return;
-	if (json_object_set_new(json_array_get(m->pauses, count - 1), "to",
-		    json_integer((json_int_t)at)) < 0)
-		m->pauses_dropped++;
+	if (m->paused)
+		list_add(m, &m->pauses,
+			json_pack("{s:I, s:I}", "from", (json_int_t)m->paused_at, "to",
+				(json_int_t)at));
 	m->paused = false;
 }
 
@@ -162,18 +151,132 @@ void manifest_code(struct manifest *m, uint64_t epoch, const char *code, const u
 			ids = NULL;
 		}
 	}
-	list_add(m->codes,
+	list_add(m, &m->codes,
 		json_pack("{s:I, s:I, s:s, s:o}", "at", (json_int_t)at, "epoch", (json_int_t)epoch,
-			"code", code, "members", ids),
-		&m->codes_dropped);
+			"code", code, "members", ids));
 }
 
-void manifest_begin(struct manifest *m, const uint64_t counters[static COUNTER_COUNT])
+/* ---- a version ---- */
+
+static void put(struct manifest *m, const char *data, size_t len)
 {
-	json_array_clear(m->tracks);
-	pairs_clear(m);
+	if (m->r == TD_OK && (m->r = outfile_append(m->out, data, len)) < 0)
+		m->error = errno;
+}
+
+static void put_text(struct manifest *m, const char *text)
+{
+	put(m, text, strlen(text));
+}
+
+/* JSON that begins so many columns farther in. No text in it has an end of line that is bare. */
+static void put_indented(struct manifest *m, const char *text, size_t len, size_t indent)
+{
+	while (len > 0) {
+		const char *end = memchr(text, '\n', len);
+		size_t n = end != NULL ? (size_t)(end - text) + 1 : len;
+
+		put(m, text, n);
+		if (end != NULL)
+			put(m, "    ", indent);
+		text += n;
+		len -= n;
+	}
+}
+
+/* Steals json (NULL: out of memory). open: its closing bracket is to come. */
+static void put_json(struct manifest *m, json_t *json, size_t indent, bool open)
+{
+	static const size_t closing = 2; /* the end of a line and "}" */
+	char *text = json != NULL ? json_text(json, JSON_INDENT(1) | JSON_ENCODE_ANY) : NULL;
+
+	if (text != NULL)
+		put_indented(m, text, strlen(text) - (open ? closing : 0), indent);
+	else if (m->r == TD_OK)
+		m->r = TD_ERR_NOMEM;
+	free(text);
+	json_decref(json);
+}
+
+static void put_number(struct manifest *m, uint64_t n)
+{
+	char digits[20];
+	size_t len = sizeof(digits);
+
+	do {
+		digits[--len] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	put(m, digits + len, sizeof(digits) - len);
+}
+
+/* There can be so many that a JSON library takes too long over them. */
+static void put_pair(struct manifest *m, bool first, uint64_t a, uint64_t b)
+{
+	put_text(m, first ? "[" : ", [");
+	put_number(m, a);
+	put_text(m, ", ");
+	put_number(m, b);
+	put_text(m, "]");
+}
+
+/* A member behind others, of the document, but for its end. */
+static void put_list(struct manifest *m, const char *key, const struct list *list)
+{
+	char copy[COPY_LEN];
+	uint64_t done = 0;
+
+	put_text(m, ",\n \"");
+	put_text(m, key);
+	put_text(m, "\": [");
+	while (done < list->text.len) {
+		size_t n = list->text.len - done < sizeof(copy) ? (size_t)(list->text.len - done)
+								: sizeof(copy);
+
+		if (spill_read(m->spill, &list->text, done, copy, n) < 0 && m->r == TD_OK) {
+			m->r = TD_ERR_IO;
+			m->error = errno;
+		}
+		put_indented(m, copy, n, 2);
+		done += n;
+	}
+}
+
+static void put_list_end(struct manifest *m, const char *key, const struct list *list, bool empty)
+{
+	put_text(m, empty ? "],\n \"" : "\n ],\n \"");
+	put_text(m, key);
+	put_text(m, "\": ");
+	put_number(m, list->dropped);
+}
+
+static json_t *start_json(uint64_t utc_ns)
+{
+	char text[UTC_TEXT];
+
+	utc_text(text, utc_ns);
+	return json_string(text);
+}
+
+void manifest_begin(struct manifest *m, int dir_fd, uint64_t samples, bool complete,
+	const char *reason, const uint64_t counters[static COUNTER_COUNT])
+{
 	memcpy(m->counters, counters, sizeof(m->counters));
-	m->incomplete = false;
+	m->tracks = 0;
+	if (complete)
+		manifest_resume(m, samples);
+	m->r = outfile_replace_begin(&m->out, dir_fd, MANIFEST_FILE);
+	m->error = errno;
+	put_json(m,
+		json_pack("{s:i, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:o}", "schema",
+			MANIFEST_SCHEMA, "software", "name", "tapedeck", "version", TD_VERSION,
+			"state", complete ? "complete" : "recording", "guild_id",
+			id_json(m->conf.guild_id), "channel_id", id_json(m->conf.channel_id),
+			"user_id", id_json(m->conf.user_id), "start",
+			start_json(m->conf.start_utc_ns), "rate", TD_RATE, "samples",
+			(json_int_t)samples, "reason", json_any_text(complete ? reason : NULL)),
+		0, true);
+	put_text(m, ",\n \"tracks\": [");
 }
 
 /* Steals item and, when there is no memory for either, array. */
@@ -196,92 +299,34 @@ static json_t *ssrcs_json(const struct td_file *file)
 	return json;
 }
 
-static char *put_number(char *to, uint64_t n)
+static void put_spurts(struct manifest *m, const struct td_file *file)
 {
-	char digits[20];
-	size_t len = 0;
-
-	do {
-		digits[len++] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n > 0);
-	while (len > 0)
-		*to++ = digits[--len];
-	return to;
+	put_text(m, ",\n   \"spurts\": [");
+	for (uint32_t i = 0; i < file->spurt_count; i++)
+		put_pair(m, i == 0, file->spurts[i].first_sample, file->spurts[i].samples);
+	put_text(m, "]");
 }
 
-/* Begins a list of pairs for `key` of the track that is being put together; there can be so many
- * that a JSON library takes too long over them. The document gets "" in its place. */
-static char *pairs_begin(struct manifest *m, json_t *track, const char *key, uint32_t count)
+static void put_cuts(struct manifest *m, const struct td_file *file)
 {
-	/* "[" and "]"; each two numbers of 20 digits and "[, ], " */
-	size_t max = 3 + (size_t)count * 46;
-	struct pairs *array = realloc(m->pairs, (m->pairs_count + 1) * sizeof(*array));
-	char *text = malloc(max);
-
-	if (array != NULL)
-		m->pairs = array;
-	if (array == NULL || text == NULL || json_object_set_new(track, key, json_string("")) < 0) {
-		free(text);
-		m->incomplete = true;
-		return NULL;
-	}
-	m->pairs[m->pairs_count++] = (struct pairs){ key, text };
-	*text++ = '[';
-	return text;
+	put_text(m, ",\n   \"cuts\": [");
+	for (uint32_t i = 0; i < file->cut_count; i++)
+		put_pair(m, i == 0, file->cuts[i].position, file->cuts[i].samples);
+	put_text(m, "]");
 }
 
-static char *put_pair(char *to, bool first, uint64_t a, uint64_t b)
+static void put_parts(struct manifest *m, const struct td_file *file)
 {
-	if (!first) {
-		*to++ = ',';
-		*to++ = ' ';
-	}
-	*to++ = '[';
-	to = put_number(to, a);
-	*to++ = ',';
-	*to++ = ' ';
-	to = put_number(to, b);
-	*to++ = ']';
-	return to;
-}
-
-static void pairs_end(char *to)
-{
-	*to++ = ']';
-	*to = '\0';
-}
-
-static void add_spurts(struct manifest *m, json_t *track, const struct td_file *file)
-{
-	char *p = pairs_begin(m, track, "spurts", file->spurt_count);
-
-	for (uint32_t i = 0; p != NULL && i < file->spurt_count; i++)
-		p = put_pair(p, i == 0, file->spurts[i].first_sample, file->spurts[i].samples);
-	if (p != NULL)
-		pairs_end(p);
-}
-
-static void add_cuts(struct manifest *m, json_t *track, const struct td_file *file)
-{
-	char *p = pairs_begin(m, track, "cuts", file->cut_count);
-
-	for (uint32_t i = 0; p != NULL && i < file->cut_count; i++)
-		p = put_pair(p, i == 0, file->cuts[i].position, file->cuts[i].samples);
-	if (p != NULL)
-		pairs_end(p);
-}
-
-static json_t *parts_json(const struct td_file *file)
-{
-	json_t *json = json_array();
-
-	for (uint32_t i = 0; i < file->part_count; i++)
-		json = add(json,
+	put_text(m, ",\n   \"parts\": [");
+	for (uint32_t i = 0; i < file->part_count; i++) {
+		put_text(m, i == 0 ? "\n    " : ",\n    ");
+		put_json(m,
 			json_pack("{s:o, s:I, s:I}", "file", json_any_text(file->parts[i].file),
 				"position", (json_int_t)file->parts[i].position, "samples",
-				(json_int_t)file->parts[i].samples));
-	return json;
+				(json_int_t)file->parts[i].samples),
+			4, false);
+	}
+	put_text(m, "\n   ]");
 }
 
 void manifest_file(struct manifest *m, const struct td_file *file)
@@ -301,24 +346,67 @@ void manifest_file(struct manifest *m, const struct td_file *file)
 		ssrcs_json(file), "first_sample", first, "samples", (json_int_t)file->samples,
 		"channels", (json_int_t)file->channels, "rate", (json_int_t)file->rate, "format",
 		json_any_text(file->format), "counters", counters_json(file->counters, count));
-	if (file->part_count > 0 && json_object_set_new(json, "parts", parts_json(file)) < 0)
-		m->incomplete = true;
-	add_spurts(m, json, file);
+	put_text(m, m->tracks++ == 0 ? "\n  " : ",\n  ");
+	put_json(m, json, 2, true);
+	if (file->part_count > 0)
+		put_parts(m, file);
+	put_spurts(m, file);
 	if (file->cut_count > 0)
-		add_cuts(m, json, file);
-	if (json_array_append_new(m->tracks, json) < 0)
-		m->incomplete = true;
+		put_cuts(m, file);
+	put_text(m, "\n  }");
+}
+
+int manifest_end(struct manifest *m, bool sync)
+{
+	struct outfile *out = m->out;
+	bool no_pause = m->pauses.count == 0 && !m->paused;
+
+	put_text(m, m->tracks == 0 ? "],\n \"counters\": " : "\n ],\n \"counters\": ");
+	put_json(m, counters_json(m->counters, COUNTER_COUNT), 1, false);
+	put_list(m, "pauses", &m->pauses);
+	if (m->paused) {
+		put_text(m, m->pauses.count > 0 ? ",\n  " : "\n  ");
+		put_json(m, json_pack("{s:I, s:n}", "from", (json_int_t)m->paused_at, "to"), 2,
+			false);
+	}
+	put_list_end(m, "pauses_dropped", &m->pauses, no_pause);
+	put_list(m, "privacy_codes", &m->codes);
+	put_list_end(m, "privacy_codes_dropped", &m->codes, m->codes.count == 0);
+	put_list(m, "events", &m->events);
+	put_list_end(m, "events_dropped", &m->events, m->events.count == 0);
+	if (m->continues != NULL) {
+		put_text(m, ",\n \"continues\": ");
+		put_json(m, json_any_text(m->continues), 1, false);
+	}
+	put_text(m, "\n}\n");
+	m->out = NULL;
+	if (m->r == TD_OK)
+		return outfile_replace_end(out, MANIFEST_FILE, sync);
+	if (out != NULL)
+		outfile_unlink(out);
+	outfile_free(out);
+	errno = m->error;
+	return m->r;
 }
 
 void manifest_each_event(const struct manifest *m, manifest_event_fn *fn, void *user)
 {
-	const json_t *event;
+	const struct spill_list *list = &m->events.text;
+	char *text = malloc(list->len + 2);
+	json_t *events = NULL, *event;
 	size_t i;
 
-	json_array_foreach(m->events, i, event)
+	if (text != NULL && spill_read(m->spill, list, 0, text + 1, list->len) == TD_OK) {
+		text[0] = '[';
+		text[list->len + 1] = ']';
+		events = json_loadb(text, list->len + 2, 0, NULL);
+	}
+	json_array_foreach(events, i, event)
 		fn(user, (uint64_t)json_integer_value(json_object_get(event, "at")),
 			json_string_value(json_object_get(event, "type")),
 			json_string_value(json_object_get(event, "text")));
+	json_decref(events);
+	free(text);
 }
 
 /* The value of a member of the document itself, as it is written; NULL: not here. */
@@ -377,97 +465,4 @@ int manifest_peek(int dir_fd, struct manifest_conf *ret)
 		return TD_ERR_MALFORMED;
 	*ret = conf;
 	return TD_OK;
-}
-
-static json_t *start_json(uint64_t utc_ns)
-{
-	char text[UTC_TEXT];
-
-	utc_text(text, utc_ns);
-	return json_string(text);
-}
-
-static json_t *document(const struct manifest *m, uint64_t samples, bool complete,
-	const char *reason)
-{
-	json_t *json =
-		json_pack("{s:i, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:o, s:O, s:o, "
-			  "s:O, s:I, s:O, s:I, s:O, s:I}",
-			"schema", MANIFEST_SCHEMA, "software", "name", "tapedeck", "version",
-			TD_VERSION, "state", complete ? "complete" : "recording", "guild_id",
-			id_json(m->conf.guild_id), "channel_id", id_json(m->conf.channel_id),
-			"user_id", id_json(m->conf.user_id), "start",
-			start_json(m->conf.start_utc_ns), "rate", TD_RATE, "samples",
-			(json_int_t)samples, "reason", json_any_text(complete ? reason : NULL),
-			"tracks", m->tracks, "counters", counters_json(m->counters, COUNTER_COUNT),
-			"pauses", m->pauses, "pauses_dropped", (json_int_t)m->pauses_dropped,
-			"privacy_codes", m->codes, "privacy_codes_dropped",
-			(json_int_t)m->codes_dropped, "events", m->events, "events_dropped",
-			(json_int_t)m->events_dropped);
-
-	if (json != NULL && m->continues != NULL &&
-		json_object_set_new(json, "continues", json_any_text(m->continues)) < 0) {
-		json_decref(json);
-		json = NULL;
-	}
-	return json;
-}
-
-/* Puts the lists of pairs where the document says "". No text has quotes that are bare, so that a
- * key is found and nothing else. NULL: no memory. */
-static char *fill_in(const struct manifest *m, const char *text, size_t *ret_len)
-{
-	size_t len = strlen(text) + 2; /* with what ends it */
-	char *filled, *to, pattern[32];
-
-	for (size_t i = 0; i < m->pairs_count; i++)
-		len += strlen(m->pairs[i].text);
-	if ((filled = to = malloc(len)) == NULL)
-		return NULL;
-	for (size_t i = 0; i < m->pairs_count; i++) {
-		const char *at;
-
-		snprintf(pattern, sizeof(pattern), "\"%s\": \"\"", m->pairs[i].key);
-		if ((at = strstr(text, pattern)) == NULL) {
-			free(filled);
-			return NULL;
-		}
-		at += strlen(pattern) - 2;
-		to = mempcpy(to, text, (size_t)(at - text));
-		to = stpcpy(to, m->pairs[i].text);
-		text = at + 2;
-	}
-	to = stpcpy(stpcpy(to, text), "\n");
-	*ret_len = (size_t)(to - filled);
-	return filled;
-}
-
-int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool complete,
-	const char *reason, bool sync)
-{
-	json_t *json = NULL;
-	char *text = NULL, *filled = NULL;
-	size_t len = 0;
-	int r = TD_ERR_NOMEM;
-
-	if (m->incomplete)
-		goto out;
-	if (complete)
-		manifest_resume(m, samples);
-	if ((json = document(m, samples, complete, reason)) == NULL)
-		goto out;
-	if ((text = json_text(json, JSON_INDENT(1))) == NULL)
-		goto out;
-	if ((filled = fill_in(m, text, &len)) == NULL)
-		goto out;
-	r = outfile_replace(dir_fd, MANIFEST_FILE, filled, len, sync);
-out:
-	free(filled);
-	free(text);
-	json_decref(json);
-	pairs_clear(m);
-	/* What a long one took is given back: the next one may be minutes away. */
-	if (len >= TRIM_LEN)
-		malloc_trim(0);
-	return r;
 }

@@ -8,6 +8,7 @@
 
 #include "common/counters.h"
 #include "sinks/sink.h"
+#include "sinks/spill.h"
 
 /*
  * session.json: what was recorded, as docs/session.md describes it. Always a whole document: a new
@@ -23,8 +24,8 @@ struct manifest_conf {
 	uint64_t start_utc_ns;
 };
 
-/* TD_ERR_NOMEM. */
-int manifest_new(struct manifest **ret, const struct manifest_conf *conf);
+/* spill is borrowed, and has the lists. TD_ERR_NOMEM. */
+int manifest_new(struct manifest **ret, const struct manifest_conf *conf, struct spill *spill);
 void manifest_free(struct manifest *m); /* NULL is fine */
 
 /* The folder of the recording that goes on in this one; copied. */
@@ -48,14 +49,15 @@ void manifest_resume(struct manifest *m, uint64_t at);
 void manifest_code(struct manifest *m, uint64_t epoch, const char *code, const uint64_t *members,
 	size_t count, uint64_t at);
 
-/* A version of the document: begin, every file (see td_file for those without name), then write.
- * counters: those of the session. */
-void manifest_begin(struct manifest *m, const uint64_t counters[static COUNTER_COUNT]);
+/* A version of the document, in memory of its own no larger than a track's without its lists:
+ * begin, every file (see td_file for those without name), then end. complete: the session has ended
+ * for this reason (NULL: none known). counters: those of the session. */
+void manifest_begin(struct manifest *m, int dir_fd, uint64_t samples, bool complete,
+	const char *reason, const uint64_t counters[static COUNTER_COUNT]);
 void manifest_file(struct manifest *m, const struct td_file *file);
 
-/* complete: the session has ended for this reason (NULL: none known). sync: waits until the disk
- * has it. TD_ERR_IO with errno, TD_ERR_NOMEM: the old document is still there. */
-int manifest_write(struct manifest *m, int dir_fd, uint64_t samples, bool complete,
-	const char *reason, bool sync);
+/* sync: waits until the disk has it. TD_ERR_IO with errno, TD_ERR_NOMEM: the old document is still
+ * there. */
+int manifest_end(struct manifest *m, bool sync);
 
 #endif

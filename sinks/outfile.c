@@ -289,50 +289,56 @@ int outfile_rename(int dir_fd, const char *from, const char *to)
 	return renameat(dir_fd, from, dir_fd, to) == 0 ? TD_OK : TD_ERR_IO;
 }
 
-/* A new whole file under its hidden name; r < 0: it is gone again. */
-static int write_part(int dir_fd, const char *part, const void *data, size_t len, bool sync)
-{
-	struct outfile *f = NULL;
-	int r, saved;
-
-	(void)unlinkat(dir_fd, part, 0); /* of an attempt that failed */
-	if ((r = outfile_create(&f, dir_fd, part)) < 0)
-		return r;
-	if ((r = outfile_append(f, data, len)) == TD_OK)
-		r = sync ? outfile_sync(f) : outfile_flush(f);
-	saved = errno;
-	outfile_free(f);
-	if (r < 0)
-		(void)unlinkat(dir_fd, part, 0);
-	errno = saved;
-	return r;
-}
-
-/* fresh: nothing may be called so yet. */
-static int replace(int dir_fd, const char *name, const void *data, size_t len, bool sync,
-	bool fresh)
+int outfile_replace_begin(struct outfile **ret, int dir_fd, const char *name)
 {
 	char *part;
 	int r, saved;
 
 	if (asprintf(&part, ".%s.part", name) < 0)
 		return TD_ERR_NOMEM;
-	if ((r = write_part(dir_fd, part, data, len, sync)) < 0)
-		goto out;
-	if (fresh)
-		r = outfile_rename(dir_fd, part, name);
-	else
-		r = renameat(dir_fd, part, dir_fd, name) == 0 ? TD_OK : TD_ERR_IO;
+	(void)unlinkat(dir_fd, part, 0); /* of an attempt that failed */
+	r = outfile_create(ret, dir_fd, part);
+	saved = errno;
+	free(part);
+	errno = saved;
+	return r;
+}
+
+/* fresh: nothing may be called so yet. */
+static int replace_end(struct outfile *f, const char *name, bool sync, bool fresh)
+{
+	int r = sync ? outfile_sync(f) : outfile_flush(f), saved;
+
+	if (r == TD_OK && fresh)
+		r = outfile_rename(f->dir_fd, f->name, name);
+	else if (r == TD_OK)
+		r = renameat(f->dir_fd, f->name, f->dir_fd, name) == 0 ? TD_OK : TD_ERR_IO;
 	saved = errno;
 	if (r < 0)
-		(void)unlinkat(dir_fd, part, 0);
+		(void)unlinkat(f->dir_fd, f->name, 0);
 	/* The name is part of it; file systems that cannot do this have nothing to lose. */
 	else if (sync)
-		(void)fsync(dir_fd);
+		(void)fsync(f->dir_fd);
+	outfile_free(f);
 	errno = saved;
-out:
-	free(part);
 	return r;
+}
+
+int outfile_replace_end(struct outfile *f, const char *name, bool sync)
+{
+	return replace_end(f, name, sync, false);
+}
+
+static int replace(int dir_fd, const char *name, const void *data, size_t len, bool sync,
+	bool fresh)
+{
+	struct outfile *f;
+	int r;
+
+	if ((r = outfile_replace_begin(&f, dir_fd, name)) < 0)
+		return r;
+	(void)outfile_append(f, data, len); /* it knows */
+	return replace_end(f, name, sync, fresh);
 }
 
 int outfile_replace(int dir_fd, const char *name, const void *data, size_t len, bool sync)

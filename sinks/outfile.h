@@ -73,6 +73,10 @@ int outfile_sync_name(int dir_fd, const char *name);
 /* A small file as a whole, mode 0600: it takes the place of the one called so in one step. sync:
  * waits until the disk has it. Until then it is called ".<name>.part". */
 int outfile_replace(int dir_fd, const char *name, const void *data, size_t len, bool sync);
+/* The same in pieces: what is appended to f between these. The end frees f; instead of it there is
+ * outfile_unlink(). */
+int outfile_replace_begin(struct outfile **ret, int dir_fd, const char *name);
+int outfile_replace_end(struct outfile *f, const char *name, bool sync);
 
 /* What the files are written with, to be replaced by tests; NULL: the system's. Not for threads. */
 struct outfile_sys {

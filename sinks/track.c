@@ -18,6 +18,7 @@ struct track_set {
 	void *user;
 	uint64_t start_ns;
 	uint32_t channels;
+	struct spill *spill;
 	struct track **tracks;
 	size_t track_count, track_cap;
 	struct stream *streams; /* by SSRC */
@@ -28,7 +29,7 @@ struct track_set {
 };
 
 int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *user,
-	uint64_t start_ns, uint32_t channels)
+	uint64_t start_ns, uint32_t channels, struct spill *spill)
 {
 	struct track_set *set = calloc(1, sizeof(*set));
 
@@ -38,6 +39,7 @@ int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *
 	set->user = user;
 	set->start_ns = start_ns;
 	set->channels = channels;
+	set->spill = spill;
 	*ret = set;
 	return TD_OK;
 }
@@ -64,7 +66,7 @@ static void track_free(const struct track_set *set, struct track *t)
 	if (t->open)
 		set->ops->free(t->state);
 	free(t->ssrcs);
-	free(t->spurts);
+	spill_list_free(&t->spurts);
 	free(t);
 }
 
@@ -210,6 +212,14 @@ static int stream_attach(struct stream *st, struct track *t)
 	return TD_OK;
 }
 
+static void track_remove(struct track_set *set, size_t i)
+{
+	track_free(set, set->tracks[i]);
+	set->track_count--;
+	memmove(&set->tracks[i], &set->tracks[i + 1],
+		(set->track_count - i) * sizeof(struct track *));
+}
+
 /* Takes a track that has written nothing off the list; its counts go to another. */
 static void track_dissolve(struct track_set *set, struct track *t, struct track *into)
 {
@@ -219,10 +229,7 @@ static void track_dissolve(struct track_set *set, struct track *t, struct track 
 		into->counters[c] += t->counters[c];
 	while (set->tracks[i] != t)
 		i++;
-	set->track_count--;
-	memmove(&set->tracks[i], &set->tracks[i + 1],
-		(set->track_count - i) * sizeof(struct track *));
-	track_free(set, t);
+	track_remove(set, i);
 }
 
 /* The stream turned out to be user_id's. */
@@ -341,25 +348,37 @@ static bool newest_speaks(const struct track_set *set, const struct track *t, in
 
 /* Sound of `samples` at pos: for the list of spurts. Without memory for one more, the last one
  * grows: no sound is denied. */
-static void track_list_spurt(struct track *t, int64_t pos, uint32_t samples)
+static void track_list_spurt(struct track_set *set, struct track *t, int64_t pos, uint32_t samples)
 {
-	struct td_spurt *last = t->spurt_count > 0 ? &t->spurts[t->spurt_count - 1] : NULL;
+	struct td_spurt *last = &t->spurt;
 	uint64_t end = (uint64_t)pos + samples;
+	bool fresh = last->samples == 0;
 
-	if (last == NULL || (uint64_t)pos > last->first_sample + last->samples + TRACK_SPURT_GAP) {
-		void *array = t->spurts;
-		size_t cap = t->spurt_cap;
+	if (!fresh && (uint64_t)pos > last->first_sample + last->samples + TRACK_SPURT_GAP)
+		fresh = t->spurts.len < (TRACK_SPURT_MAX - 1) * sizeof(*last) &&
+			spill_append(set->spill, &t->spurts, last, sizeof(*last)) == TD_OK;
+	if (fresh)
+		last->first_sample = (uint64_t)pos;
+	last->samples = end - last->first_sample;
+}
 
-		if (t->spurt_count < TRACK_SPURT_MAX &&
-			grow(&array, &cap, t->spurt_count, sizeof(*t->spurts)) == TD_OK) {
-			t->spurts = array;
-			t->spurt_cap = (uint32_t)cap;
-			t->spurts[t->spurt_count++] = (struct td_spurt){ (uint64_t)pos, samples };
-			return;
-		}
+struct td_spurt *track_spurts(const struct track_set *set, const struct track *t,
+	uint32_t *ret_count)
+{
+	uint32_t count = (uint32_t)(t->spurts.len / sizeof(t->spurt));
+	struct td_spurt *spurts = spill_load(set->spill, &t->spurts, sizeof(t->spurt));
+
+	*ret_count = 0;
+	if (spurts != NULL && t->spurt.samples > 0) {
+		spurts[count] = t->spurt;
+		*ret_count = count + 1;
 	}
-	if (last != NULL)
-		last->samples = end - last->first_sample;
+	return spurts;
+}
+
+void track_spurts_free(const struct track *t, struct td_spurt *spurts)
+{
+	spill_unload(spurts, &t->spurts, sizeof(t->spurt));
 }
 
 /* Silence up to pos on an open track. */
@@ -409,11 +428,11 @@ static int track_place(struct track_set *set, uint32_t ssrc, uint64_t user_id,
 	return TD_OK;
 }
 
-static void track_sounds(struct track *t, int64_t pos, uint32_t samples)
+static void track_sounds(struct track_set *set, struct track *t, int64_t pos, uint32_t samples)
 {
 	if (t->first_sample < 0)
 		t->first_sample = pos;
-	track_list_spurt(t, pos, samples);
+	track_list_spurt(set, t, pos, samples);
 }
 
 int track_set_frame(struct track_set *set, const struct td_frame *frame)
@@ -431,7 +450,7 @@ int track_set_frame(struct track_set *set, const struct td_frame *frame)
 	pos = place.pos + place.skip;
 	samples = frame->samples - place.skip;
 	if (frame->kind != TD_FRAME_SILENCE)
-		track_sounds(t, pos, samples);
+		track_sounds(set, t, pos, samples);
 	if (track_reach(set, t, pos))
 		track_returned(set, t,
 			set->ops->audio(t->state, frame->pcm + (size_t)place.skip * set->channels,
@@ -458,7 +477,7 @@ int track_set_packet(struct track_set *set, const struct td_packet *packet)
 		return TD_OK;
 	pos = place.pos + place.skip;
 	if (!packet->silence)
-		track_sounds(t, pos, packet->samples);
+		track_sounds(set, t, pos, packet->samples);
 	/* By the clock there may be less room than the numbers say was lost. */
 	gap = pos > t->written ? pos - t->written : 0;
 	if (p.lost > gap)

@@ -7,6 +7,7 @@
 
 #include "common/counters.h"
 #include "sinks/sink.h"
+#include "sinks/spill.h"
 
 /*
  * The speakers of one session as tracks: frames or packets of SSRCs in, what struct td_track_ops
@@ -33,21 +34,22 @@ struct track {
 	uint32_t ssrc_count;
 	bool own;  /* the track of its user; false with a user: sound from before they were known */
 	bool open; /* ops->open() was good: state is valid */
-	bool failed;          /* writes no more */
-	bool dirty;           /* written to since the last track_set_refresh() */
-	int64_t written;      /* samples, failed or not */
-	int64_t first_sample; /* -1: no sound yet */
-	struct td_spurt *spurts;
-	uint32_t spurt_count, spurt_cap;
+	bool failed;              /* writes no more */
+	bool dirty;               /* written to since the last track_set_refresh() */
+	int64_t written;          /* samples, failed or not */
+	int64_t first_sample;     /* -1: no sound yet */
+	struct spill_list spurts; /* struct td_spurt, but for the last one */
+	struct td_spurt spurt;    /* that one; 0 samples: none */
 	uint64_t counters[COUNTER_COUNT];
 	void *state; /* of ops */
 };
 
 struct track_set;
 
-/* user is for ops->open(); samples come in `channels`. TD_ERR_NOMEM. */
+/* user is for ops->open(); samples come in `channels`; spill is borrowed, and has the lists of
+ * spurts (NULL: they are in memory). TD_ERR_NOMEM. */
 int track_set_new(struct track_set **ret, const struct td_track_ops *ops, void *user,
-	uint64_t start_ns, uint32_t channels);
+	uint64_t start_ns, uint32_t channels, struct spill *spill);
 /* failed is called when a method of ops fails and the track is left alone from then on; r is what
  * it returned. */
 void track_set_on_failure(struct track_set *set,
@@ -72,6 +74,11 @@ void track_set_finish(struct track_set *set, uint64_t end_ns);
 /* The tracks ordered by user (unknown ones last), own ones first, and SSRC; borrowed until the next
  * call. Tracks that were never opened are among them. */
 struct track *const *track_set_sorted(struct track_set *set, size_t *ret_count);
+/* The spurts of a track, to be given back by track_spurts_free(); none when they cannot be read. */
+struct td_spurt *track_spurts(const struct track_set *set, const struct track *t,
+	uint32_t *ret_count);
+void track_spurts_free(const struct track *t, struct td_spurt *spurts);
+
 /* What was counted for streams that found no room for a track; borrowed. */
 const uint64_t *track_set_rest(const struct track_set *set);
 

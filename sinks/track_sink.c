@@ -87,7 +87,7 @@ static void tracks_close(void *state)
 }
 
 int track_sink_open(void **ret_state, const struct td_track_ops *ops, const struct td_host *host,
-	const struct td_session *session, const char *const *options)
+	const struct td_session *session, const char *const *options, struct spill *spill)
 {
 	struct track_sink *s = calloc(1, sizeof(*s));
 	struct td_wants wants = { .size = sizeof(wants) };
@@ -103,7 +103,7 @@ int track_sink_open(void **ret_state, const struct td_track_ops *ops, const stru
 	if ((r = ops->begin(&s->state, &s->host, session, options)) < 0)
 		goto out;
 	s->begun = true;
-	r = track_set_new(&s->tracks, ops, s->state, session->start_ns, wants.channels);
+	r = track_set_new(&s->tracks, ops, s->state, session->start_ns, wants.channels, spill);
 	if (r < 0)
 		goto out;
 	track_set_on_failure(s->tracks, on_failed, s);
@@ -213,6 +213,7 @@ static void tracks_files(void *state, td_file_fn *file, void *user)
 
 	for (size_t i = 0; i < count; i++) {
 		const struct track *t = tracks[i];
+		struct td_spurt *spurts = NULL;
 		struct td_file info = none;
 
 		info.counters = t->counters;
@@ -220,12 +221,12 @@ static void tracks_files(void *state, td_file_fn *file, void *user)
 			info.user_id = t->user_id;
 			info.ssrcs = t->ssrcs;
 			info.ssrc_count = t->ssrc_count;
-			info.spurts = t->spurts;
-			info.spurt_count = t->spurt_count;
+			info.spurts = spurts = track_spurts(s->tracks, t, &info.spurt_count);
 			s->ops->describe(t->state, &info);
 			info.first_sample = first_sample(t, &info);
 		}
 		file(user, &info);
+		track_spurts_free(t, spurts);
 	}
 	none.counters = track_set_rest(s->tracks);
 	file(user, &none);

@@ -175,7 +175,7 @@ static void fuzz_tracks(struct rd *r)
 	int64_t longest = 0;
 	uint32_t rtp = 0;
 
-	CHECK(track_set_new(&set, &checked_ops, NULL, START, 2) == TD_OK);
+	CHECK(track_set_new(&set, &checked_ops, NULL, START, 2, NULL) == TD_OK);
 	while (rd_left(r) > 0) {
 		uint8_t op = rd_u8(r);
 

@@ -22,6 +22,7 @@
 static char dir[64], path[128];
 static int dir_fd = -1;
 static struct manifest *m;
+static struct spill *spill;
 
 static int setup(void **state)
 {
@@ -34,7 +35,10 @@ static int setup(void **state)
 		return -1;
 	snprintf(path, sizeof(path), "%s/%s", dir, MANIFEST_FILE);
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
-	return manifest_new(&m, &conf);
+	if (spill_new(&spill) < 0)
+		return -1;
+	spill_open(spill, dir_fd);
+	return manifest_new(&m, &conf, spill);
 }
 
 static int teardown(void **state)
@@ -42,6 +46,7 @@ static int teardown(void **state)
 	(void)state;
 	outfile_test_sys(NULL);
 	manifest_free(m);
+	spill_free(spill);
 	unlink(path);
 	close(dir_fd);
 	return rmdir(dir); /* nothing else was left */
@@ -126,11 +131,11 @@ static void recording(void **state)
 	(void)state;
 	manifest_event(m, "gateway", "resumed", 4800);
 	manifest_pause(m, 9600);
-	manifest_begin(m, session);
+	manifest_begin(m, dir_fd, 100000, false, "ignored", session);
 	manifest_file(m, &known);
 	manifest_file(m, &none);
 	manifest_file(m, &unknown);
-	assert_int_equal(manifest_write(m, dir_fd, 100000, false, "ignored", false), 0);
+	assert_int_equal(manifest_end(m, false), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	json = load();
@@ -215,10 +220,10 @@ static void a_name_like_a_member(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) { /* versions do not pile up */
-		manifest_begin(m, none);
+		manifest_begin(m, dir_fd, 1, false, NULL, none);
 		manifest_file(m, &file);
 		manifest_file(m, &file);
-		assert_int_equal(manifest_write(m, dir_fd, 1, false, NULL, false), 0);
+		assert_int_equal(manifest_end(m, false), 0);
 	}
 	json = load();
 	for (size_t i = 0; i < 2; i++) {
@@ -268,10 +273,10 @@ static void complete(void **state)
 	manifest_resume(m, 200);
 	manifest_resume(m, 250);
 	manifest_pause(m, 300);
-	manifest_begin(m, none);
-	assert_int_equal(manifest_write(m, dir_fd, 1000, false, NULL, true), 0);
-	manifest_begin(m, none);
-	assert_int_equal(manifest_write(m, dir_fd, 1000, true, "stopped", true), 0);
+	manifest_begin(m, dir_fd, 1000, false, NULL, none);
+	assert_int_equal(manifest_end(m, true), 0);
+	manifest_begin(m, dir_fd, 1000, true, "stopped", none);
+	assert_int_equal(manifest_end(m, true), 0);
 	json = load();
 	expect_text(json, "state", "complete");
 	expect_text(json, "reason", "stopped");
@@ -296,8 +301,8 @@ static void any_text_is_valid_json(void **state)
 	manifest_event(m, "c", "cut \xc3", 0);
 	manifest_event(m, "\xff", "\xed\xa0\x80", 0);
 	manifest_event(m, "d", NULL, 0);
-	manifest_begin(m, none);
-	assert_int_equal(manifest_write(m, dir_fd, 0, false, NULL, false), 0);
+	manifest_begin(m, dir_fd, 0, false, NULL, none);
+	assert_int_equal(manifest_end(m, false), 0);
 	json = load();
 	events = json_object_get(json, "events");
 	assert_int_equal(json_array_size(events), 5);
@@ -320,8 +325,8 @@ static void lists_are_bounded(void **state)
 		manifest_pause(m, i);
 		manifest_resume(m, i + 1);
 	}
-	manifest_begin(m, none);
-	assert_int_equal(manifest_write(m, dir_fd, 0, false, NULL, false), 0);
+	manifest_begin(m, dir_fd, 0, false, NULL, none);
+	assert_int_equal(manifest_end(m, false), 0);
 	json = load();
 	assert_int_equal(json_array_size(json_object_get(json, "events")), MANIFEST_EVENTS_MAX);
 	expect_int(json, "events_dropped", 5);
@@ -350,11 +355,11 @@ static void a_full_disk_keeps_the_old_one(void **state)
 	json_t *json;
 
 	(void)state;
-	manifest_begin(m, none);
-	assert_int_equal(manifest_write(m, dir_fd, 1, false, NULL, false), 0);
+	manifest_begin(m, dir_fd, 1, false, NULL, none);
+	assert_int_equal(manifest_end(m, false), 0);
 	outfile_test_sys(&none_left);
-	manifest_begin(m, none);
-	assert_int_equal(manifest_write(m, dir_fd, 2, false, NULL, false), TD_ERR_IO);
+	manifest_begin(m, dir_fd, 2, false, NULL, none);
+	assert_int_equal(manifest_end(m, false), TD_ERR_IO);
 	assert_int_equal(errno, ENOSPC);
 	json = load();
 	expect_int(json, "samples", 1);
@@ -363,8 +368,8 @@ static void a_full_disk_keeps_the_old_one(void **state)
 	/* and there is room again; also over the leftovers of somebody who was killed half way */
 	outfile_test_sys(NULL);
 	close(openat(dir_fd, ".session.json.part", O_WRONLY | O_CREAT, 0600));
-	manifest_begin(m, none);
-	assert_int_equal(manifest_write(m, dir_fd, 3, false, NULL, false), 0);
+	manifest_begin(m, dir_fd, 3, false, NULL, none);
+	assert_int_equal(manifest_end(m, false), 0);
 	json = load();
 	expect_int(json, "samples", 3);
 	json_decref(json);

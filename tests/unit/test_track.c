@@ -6,9 +6,12 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "common/clock.h"
 #include "common/err.h"
@@ -124,7 +127,7 @@ static int setup(void **state)
 	opened = 0;
 	open_result = 0;
 	fail_at = UINT64_MAX;
-	return track_set_new(&set, &recorder_ops, &recorders, START, 1);
+	return track_set_new(&set, &recorder_ops, &recorders, START, 1, NULL);
 }
 
 static int teardown(void **state)
@@ -530,19 +533,72 @@ static void there_is_an_end_to_tracks(void **state)
 
 	(void)state;
 	for (uint32_t ssrc = 1; ssrc <= TRACK_MAX; ssrc++)
-		assert_int_equal(track_set_count(set, ssrc, 0, delta), 0);
+		assert_int_equal(track_set_count(set, ssrc, 1000 + ssrc, delta), 0);
 	expect_tracks(TRACK_MAX);
 	frame(0, 99999, 0, true, 1);
 	frame(5, 99998, 0, true, 1);
 	track_set_speaker(set, 6, 99997);
-	assert_int_equal(track_set_count(set, 99996, 0, delta), 0);
+	assert_int_equal(track_set_count(set, 99996, 7, delta), 0);
 	expect_tracks(TRACK_MAX);
 	assert_int_equal(opened, 0);
 	assert_int_equal(track_set_rest(set)[COUNTER_STREAM_LIMIT], 2);
 	assert_int_equal(track_set_rest(set)[COUNTER_AUTH], 1);
 	/* those there are go on */
-	frame(0, 5, 0, true, 1);
+	frame(1005, 5, 0, true, 1);
 	assert_int_equal(opened, 1);
+}
+
+/* The list of spurts of a long session, most of which is in a file: whatever that takes. */
+static void spurts_of_a_long_session(void **state)
+{
+	enum { SPURTS = 1000 };
+	static const rlim_t sizes[] = { RLIM_INFINITY, 4096, 4500, 0 };
+	struct rlimit was;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct rlimit now = { sizes[i], was.rlim_max };
+		const struct track *t;
+		struct td_spurt *spurts;
+		struct spill *spill;
+		uint32_t count;
+
+		track_set_free(set);
+		opened = 0;
+		memset(recorders, 0, RECORDERS * sizeof(*recorders));
+		assert_int_equal(spill_new(&spill), 0);
+		spill_open(spill, AT_FDCWD);
+		assert_int_equal(track_set_new(&set, &recorder_ops, &recorders, START, 1, spill),
+			0);
+		for (int n = 0; n < SPURTS; n++) {
+			/* The disk is full, and then it is not. */
+			now.rlim_cur = n < SPURTS / 2 ? sizes[i] : was.rlim_cur;
+			assert_int_equal(setrlimit(RLIMIT_FSIZE, &now), 0);
+			frame(7, 70, n * 500, true, 1);
+			frame(7, 70, n * 500 + 20, false, 1);
+			frame(8, 80, n * 500 + 20 * (n % 7), true, 1);
+		}
+		for (size_t k = 0; k < 2; k++) {
+			t = track_at(k);
+			assert_true(
+				t->spurts.tail_cap <= 2 * SPILL_BLOCK || sizes[i] != RLIM_INFINITY);
+			spurts = track_spurts(set, t, &count);
+			assert_int_equal(count, SPURTS);
+			for (unsigned n = 0; n < SPURTS; n++) {
+				assert_int_equal(spurts[n].first_sample,
+					n * 24000 + (k == 1 ? n % 7 * FRAME : 0));
+				assert_int_equal(spurts[n].samples, k == 1 ? FRAME : 2 * FRAME);
+			}
+			track_spurts_free(t, spurts);
+			/* As much went to the file as if it had been there always. */
+			assert_in_range(t->spurts.len -
+					t->spurts.block_count * (uint64_t)SPILL_BLOCK,
+				0, SPILL_BLOCK - 1);
+		}
+		spill_free(spill);
+	}
 }
 
 static void unknown_users_come_last(void **state)
@@ -583,6 +639,7 @@ int main(void)
 		TEST(a_failed_track_is_left_alone),
 		TEST(a_track_that_cannot_open_is_not_tried_again),
 		TEST(there_is_an_end_to_tracks),
+		TEST(spurts_of_a_long_session),
 		TEST(unknown_users_come_last),
 	};
 

@@ -263,6 +263,34 @@ static int stream_name(struct track_set *set, struct stream *st, uint64_t user_i
 	return TD_OK;
 }
 
+/* Room for one more track without a speaker. TD_ERR_LIMIT: all of them have sound. */
+static int room_for_unknown(struct track_set *set)
+{
+	struct track *t, *silent = NULL;
+	size_t count = 0, silent_at = 0;
+	struct stream *st;
+
+	for (size_t i = 0; i < set->track_count; i++) {
+		t = set->tracks[i];
+		count += t->user_id == 0;
+		if (t->user_id == 0 && !t->open && !t->failed && silent == NULL) {
+			silent = t;
+			silent_at = i;
+		}
+	}
+	if (count < TRACK_UNKNOWN_MAX)
+		return TD_OK;
+	if (silent == NULL)
+		return TD_ERR_LIMIT;
+	for (size_t c = 0; c < COUNTER_COUNT; c++)
+		set->rest[c] += silent->counters[c];
+	/* Without memory it may have got none. */
+	if ((st = stream_find(set, silent->ssrc)) != NULL)
+		stream_remove(set, st);
+	track_remove(set, silent_at);
+	return TD_OK;
+}
+
 /* The stream of an SSRC with its track, made when they are new. TD_ERR_LIMIT, TD_ERR_NOMEM. */
 static int stream_get(struct track_set *set, uint32_t ssrc, uint64_t user_id, struct stream **ret)
 {
@@ -271,6 +299,8 @@ static int stream_get(struct track_set *set, uint32_t ssrc, uint64_t user_id, st
 	bool fresh = st == NULL;
 	int r = TD_OK;
 
+	if (fresh && user_id == 0 && (r = room_for_unknown(set)) < 0)
+		return r;
 	if (fresh && (r = stream_add(set, ssrc, &st)) < 0)
 		return r;
 	if (user_id != 0) {

@@ -15,12 +15,15 @@
  *
  * A track belongs to a user, who may have many SSRCs over time; the newest one (named last, or else
  * heard last for the first time) speaks, an older one only where the newest is silent. An SSRC
- * without user has a track of its own until it gets one.
+ * without user has a track of its own until it gets one. Of these there are few enough that whoever
+ * is named finds room; those without sound make room for others, and what was counted of them
+ * becomes the set's.
  *
  * Writes nothing itself. One thread.
  */
 enum {
 	TRACK_MAX = 2048,        /* tracks of one session */
+	TRACK_UNKNOWN_MAX = 256, /* of them, those whose speaker is not known */
 	TRACK_STREAM_MAX = 4096, /* SSRCs of one session at a time, and listed per track */
 	TRACK_SPURT_MAX = 65536, /* listed per track; beyond it the last one grows */
 	TRACK_SPURT_GAP = 9600,  /* 200 ms: a pause this short does not end a spurt */

@@ -601,6 +601,46 @@ static void spurts_of_a_long_session(void **state)
 	}
 }
 
+/* Speakers without a name, thousands: who has one finds room. */
+static void room_for_those_with_a_name(void **state)
+{
+	uint64_t delta[COUNTER_COUNT] = { [COUNTER_RECEIVED] = 1 }, sum = 0;
+	size_t count;
+	struct track *const *tracks;
+
+	(void)state;
+	open_result = TD_OK;
+	for (uint32_t ssrc = 1; ssrc <= 100000; ssrc++)
+		assert_int_equal(track_set_count(set, ssrc * 7919, 0, delta), 0);
+	expect_tracks(TRACK_UNKNOWN_MAX);
+	/* What was counted of those that made room is not lost. */
+	tracks = track_set_sorted(set, &count);
+	for (size_t i = 0; i < count; i++)
+		sum += tracks[i]->counters[COUNTER_RECEIVED];
+	assert_int_equal(sum + track_set_rest(set)[COUNTER_RECEIVED], 100000);
+	/* Nor is a stream that sounds. */
+	frame(0, 5, 0, true, 1);
+	for (uint32_t ssrc = 1; ssrc <= 1000; ssrc++)
+		assert_int_equal(track_set_count(set, ssrc * 104729, 0, delta), 0);
+	expect_tracks(TRACK_UNKNOWN_MAX);
+	frame(0, 5, 20, false, 1);
+	frame(9, 90, 40, true, 2);
+	track_set_speaker(set, 10, 6);
+	assert_int_equal(opened, 2);
+	assert_int_equal(recorders[0].ssrc, 5);
+	assert_int_equal(recorders[1].user_id, 9);
+	assert_int_equal(track_set_rest(set)[COUNTER_STREAM_LIMIT], 0);
+	/* With a file they stay, and no more are begun. */
+	open_result = TD_ERR_IO;
+	for (uint32_t ssrc = 1; ssrc <= TRACK_UNKNOWN_MAX + 10; ssrc++)
+		frame(0, 1000000000 + ssrc, 60, true, 1);
+	expect_tracks(TRACK_UNKNOWN_MAX + 2);
+	assert_int_equal(track_set_rest(set)[COUNTER_STREAM_LIMIT], 11);
+	open_result = TD_OK;
+	frame(11, 110, 80, true, 3);
+	assert_int_equal(opened, 3);
+}
+
 static void unknown_users_come_last(void **state)
 {
 	(void)state;
@@ -640,6 +680,7 @@ int main(void)
 		TEST(a_track_that_cannot_open_is_not_tried_again),
 		TEST(there_is_an_end_to_tracks),
 		TEST(spurts_of_a_long_session),
+		TEST(room_for_those_with_a_name),
 		TEST(unknown_users_come_last),
 	};
 

@@ -91,6 +91,11 @@ bench:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/tests/bench
 	@$(BUILD)/tests/bench $(BUILD)/bench.json
 
+## bench-check: instructions a packet of fixed workloads, against those kept in tests/bench/counts
+bench-check bench-counts:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/bench_workload $(BUILD)/tests/bench_count
+	@CC="$(CC)" tests/bench/check.sh $(BUILD) $(if $(filter bench-counts,$@),update)
+
 ## drift: measure the alignment of a two-hour call and draw docs/drift.svg
 drift:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/voiceserver $(ALIGN)
@@ -143,6 +148,8 @@ $(BUILD)/tests/bench: $(call obj,tests/bench/bench.c tests/bench/bench_call.c) $
 $(BUILD)/tests/bench_workload: $(call obj,tests/bench/workload.c tests/bench/speech.c \
 		tests/voiceserver/capture.c tests/voiceserver/packet.c) $(LIBS)
 	$(call link,common receiver)
+$(BUILD)/tests/bench_count: $(call obj,tests/bench/count.c) $(LIBS)
+	$(call link,common receiver unpacker)
 # The libraries alone: nothing of ours is linked but what derives keys before its loop.
 $(BUILD)/tests/bench_floor: $(call obj,tests/bench/floor.c) $(LIBS)
 	$(call link,common receiver sinks)
@@ -274,6 +281,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz fuzz-corpora interop bench drift ct soak tsan coverage lint deps ci-deps install uninstall clean help
+.PHONY: all tests demo check unit fuzz fuzz-corpora interop bench bench-check bench-counts drift ct soak tsan coverage lint deps ci-deps install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -9,7 +9,7 @@
 /*
  * libopus, 48 kHz: one decoder per SSRC. `pcm` is interleaved and has room for samples * channels;
  * `samples` is per channel. What a decoder gives depends on every call made before, so the caller
- * makes one per packet, in sequence, pauses or not.
+ * makes one per packet, in sequence, pauses or not. The samples are those of opus_decode().
  */
 struct decoder;
 

@@ -133,12 +133,12 @@ cat >slow.c <<'END'
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
-int opus_decode(void *st, const unsigned char *data, int32_t len, int16_t *pcm, int n, int fec)
+int opus_decode_float(void *st, const unsigned char *data, int32_t len, float *pcm, int n, int fec)
 {
-	static int (*real)(void *, const unsigned char *, int32_t, int16_t *, int, int);
+	static int (*real)(void *, const unsigned char *, int32_t, float *, int, int);
 	static volatile uint64_t sum;
 	if (real == 0)
-		*(void **)&real = dlsym(RTLD_NEXT, "opus_decode");
+		*(void **)&real = dlsym(RTLD_NEXT, "opus_decode_float");
 	for (unsigned i = 0; i < LOOPS; i++)
 		sum += i;
 	return real(st, data, len, pcm, n, fec);

@@ -24,14 +24,13 @@ static struct voice plain_voice, fec_voice;
 /* libopus takes whatever is framed well. This packet of 10 ms it is made to refuse. */
 static const uint8_t refused[] = { 0xf0, 0x11, 0x22, 0x33 };
 
-int opus_decode(OpusDecoder *st, const unsigned char *data, opus_int32 len, opus_int16 *pcm,
+int opus_decode_float(OpusDecoder *st, const unsigned char *data, opus_int32 len, float *pcm,
 	int frame_size, int decode_fec)
 {
-	static int (
-		*real)(OpusDecoder *, const unsigned char *, opus_int32, opus_int16 *, int, int);
+	static int (*real)(OpusDecoder *, const unsigned char *, opus_int32, float *, int, int);
 
 	if (real == NULL)
-		*(void **)&real = dlsym(RTLD_NEXT, "opus_decode");
+		*(void **)&real = dlsym(RTLD_NEXT, "opus_decode_float");
 	if (len == sizeof(refused) && memcmp(data, refused, sizeof(refused)) == 0)
 		return OPUS_INTERNAL_ERROR;
 	return real(st, data, len, pcm, frame_size, decode_fec);

@@ -150,6 +150,40 @@ static void refuses_every_shorter_packet(void **state)
 	}
 }
 
+/* Whatever the length, and whichever code opens it. */
+static void every_length(void **state)
+{
+	static const uint8_t key[TRANSPORT_KEY_LEN] = { 7 }, aad[16] = { 0x90, 0x78, 1, 2 };
+	uint8_t plain[700], packet[800], out[700], zeros[700] = { 0 };
+	int mode;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(plain); i++)
+		plain[i] = (uint8_t)(i * 31 + 5);
+	for (mode = TRANSPORT_AES256_GCM; mode < TRANSPORT_MODES; mode++) {
+		struct transport *t;
+
+		assert_int_equal(transport_new(&t, (enum transport_mode)mode, key), TD_OK);
+		for (size_t len = 0; len <= sizeof(plain); len++) {
+			size_t got = 12345,
+			       n = transport_seal(t, packet, aad, sizeof(aad), plain, len,
+				       (uint32_t)len);
+
+			assert_int_equal(n, sizeof(aad) + len + 20);
+			assert_int_equal(transport_open(t, out, &got, packet, n, sizeof(aad)),
+				TD_OK);
+			assert_int_equal(got, len);
+			assert_memory_equal(out, plain, len);
+			memset(out, 0, sizeof(out));
+			packet[len % n] ^= 1;
+			assert_int_equal(transport_open(t, out, &got, packet, n, sizeof(aad)),
+				TD_ERR_AUTH);
+			assert_memory_equal(out, zeros, sizeof(out));
+		}
+		transport_free(t);
+	}
+}
+
 static void none_copies(void **state)
 {
 	static const uint8_t key[TRANSPORT_KEY_LEN], packet[] = "headerpayload";
@@ -220,6 +254,7 @@ int main(void)
 		cmocka_unit_test(opens_and_seals_every_vector),
 		cmocka_unit_test(refuses_every_changed_bit),
 		cmocka_unit_test(refuses_every_shorter_packet),
+		cmocka_unit_test(every_length),
 		cmocka_unit_test(none_copies),
 		cmocka_unit_test(an_empty_plaintext_is_sealed_and_opened),
 		cmocka_unit_test(names_are_those_of_the_gateway),

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "receiver/capture.h"
 
+#include <errno.h>
 #include <pcap/pcap.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/err.h"
@@ -13,12 +16,34 @@
 #define CLOCK_SET_NS (3600 * TD_SEC_NS)
 #define FRAME_NS (20 * TD_MS_NS)
 
+enum { READ_AT_ONCE = 64 * 1024 };
+
 struct capture {
 	pcap_t *pcap;
+	char *buf; /* of its file */
 	int link_type;
 	bool started;
 	uint64_t start_utc_ns, last_utc_ns, at_ns, cut, steps;
 };
+
+/* As libpcap opens it, "-" included, but read in larger pieces, and by one thread. */
+static pcap_t *open_file(struct capture *c, const char *path, char why[static PCAP_ERRBUF_SIZE])
+{
+	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
+	pcap_t *pcap;
+
+	if (file == NULL) {
+		snprintf(why, PCAP_ERRBUF_SIZE, "%s", strerror(errno));
+		return NULL;
+	}
+	if (file != stdin && (c->buf = malloc(READ_AT_ONCE)) != NULL)
+		setvbuf(file, c->buf, _IOFBF, READ_AT_ONCE);
+	__fsetlocking(file, FSETLOCKING_BYCALLER);
+	pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, why);
+	if (pcap == NULL && file != stdin)
+		fclose(file);
+	return pcap;
+}
 
 int capture_open(struct capture **ret, const char *path, char *err, size_t err_len)
 {
@@ -29,8 +54,7 @@ int capture_open(struct capture **ret, const char *path, char *err, size_t err_l
 	if (c == NULL)
 		goto out;
 	r = TD_ERR_IO;
-	c->pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, why);
-	if (c->pcap == NULL) {
+	if ((c->pcap = open_file(c, path, why)) == NULL) {
 		snprintf(err, err_len, "%s", why);
 		goto out;
 	}
@@ -56,7 +80,8 @@ void capture_close(struct capture *c)
 	if (c == NULL)
 		return;
 	if (c->pcap != NULL)
-		pcap_close(c->pcap);
+		pcap_close(c->pcap); /* closes the file */
+	free(c->buf);
 	free(c);
 }
 

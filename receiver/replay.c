@@ -177,9 +177,12 @@ static void on_pace(uv_timer_t *timer);
 /* --realtime: true when the packet read is due; else comes back when it is. */
 static bool is_due(struct replay *p)
 {
-	uint64_t elapsed_ns = td_mono_ns() - p->started_ns;
+	uint64_t elapsed_ns;
 
-	if (!p->options->realtime || p->packet.at_ns <= elapsed_ns)
+	if (!p->options->realtime)
+		return true;
+	elapsed_ns = td_mono_ns() - p->started_ns;
+	if (p->packet.at_ns <= elapsed_ns)
 		return true;
 	uv_idle_stop(p->idle);
 	uv_timer_start(p->pace, on_pace, (p->packet.at_ns - elapsed_ns) / TD_MS_NS + 1, 0);

@@ -10,27 +10,22 @@
 #include "common/err.h"
 
 struct ipc_rule {
-	uint16_t type;
-	uint8_t dir;
-	const char *name;
-	size_t fixed, max_data;
+	const char *name; /* NULL: no such message */
+	uint32_t fixed, max_data;
+	enum ipc_dir dir;
 };
 
 static const struct ipc_rule rules[] = {
-#define X(name, no, dir, fixed, data) { (no), (dir), #name, sizeof(fixed), (data) },
+#define X(name, no, dir, fixed, data) [no] = { #name, sizeof(fixed), (data), (dir) },
 	IPC_MESSAGES(X)
 #undef X
 };
 
 static const struct ipc_rule *rule_find(uint16_t type)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		if (rules[i].type == type)
-			return &rules[i];
-	}
-	return NULL;
+	if (type >= sizeof(rules) / sizeof(rules[0]) || rules[type].name == NULL)
+		return NULL;
+	return &rules[type];
 }
 
 const char *ipc_type_name(uint16_t type)

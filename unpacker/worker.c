@@ -193,24 +193,23 @@ static int on_ping(struct worker *w, struct conn *c, const struct ipc_msg *m)
 }
 
 static const struct handler {
-	enum ipc_type type;
-	bool needs_conn;
 	int (*handle)(struct worker *w, struct conn *c, const struct ipc_msg *m);
+	bool needs_conn;
 } handlers[] = {
-	{ IPC_PACKET, true, on_packet },
-	{ IPC_TICK, false, on_tick },
-	{ IPC_HELLO, false, on_hello },
-	{ IPC_CONN_OPEN, false, on_open },
-	{ IPC_CONN_CLOSE, true, on_close },
-	{ IPC_CONN_FLUSH, true, on_flush },
-	{ IPC_CONN_RESET, true, on_reset },
-	{ IPC_KEY, true, on_key },
-	{ IPC_SPEAKER, true, on_speaker },
-	{ IPC_SPEAKER_GONE, true, on_speaker_gone },
-	{ IPC_DAVE_EPOCH, true, on_dave_epoch },
-	{ IPC_DAVE_PASSTHROUGH, true, on_dave_passthrough },
-	{ IPC_CONTROL, false, on_control },
-	{ IPC_PING, false, on_ping },
+	[IPC_PACKET] = { on_packet, true },
+	[IPC_TICK] = { on_tick, false },
+	[IPC_HELLO] = { on_hello, false },
+	[IPC_CONN_OPEN] = { on_open, false },
+	[IPC_CONN_CLOSE] = { on_close, true },
+	[IPC_CONN_FLUSH] = { on_flush, true },
+	[IPC_CONN_RESET] = { on_reset, true },
+	[IPC_KEY] = { on_key, true },
+	[IPC_SPEAKER] = { on_speaker, true },
+	[IPC_SPEAKER_GONE] = { on_speaker_gone, true },
+	[IPC_DAVE_EPOCH] = { on_dave_epoch, true },
+	[IPC_DAVE_PASSTHROUGH] = { on_dave_passthrough, true },
+	[IPC_CONTROL] = { on_control, false },
+	[IPC_PING] = { on_ping, false },
 };
 
 /* Says so at the first, second, fourth, ... time: a stream of them is one mistake, not thousands.
@@ -225,17 +224,14 @@ static void ignore_unknown(struct worker *w, const struct ipc_msg *m)
 
 int worker_message(struct worker *w, const struct ipc_msg *m)
 {
-	const struct handler *h = NULL;
+	uint16_t type = m->hdr.type;
+	const struct handler *h;
 	struct conn *c = NULL;
-	size_t i;
 
-	for (i = 0; i < sizeof(handlers) / sizeof(handlers[0]) && h == NULL; i++) {
-		if (handlers[i].type == m->hdr.type)
-			h = &handlers[i];
-	}
-	if (h == NULL)
+	if (type >= sizeof(handlers) / sizeof(handlers[0]) || handlers[type].handle == NULL)
 		return TD_ERR_UNSUPPORTED;
-	if (!w->greeted && h->type != IPC_HELLO)
+	h = &handlers[type];
+	if (!w->greeted && type != IPC_HELLO)
 		return TD_ERR_STATE;
 	if (h->needs_conn && (c = map_get(&w->conns, m->hdr.conn)) == NULL) {
 		ignore_unknown(w, m);

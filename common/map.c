@@ -8,12 +8,10 @@
 
 enum { MAP_MIN_CAP = 16 };
 
-/* Where the key would like to be. SSRCs are random, connections count up: mix both well. */
+/* Where the key would like to be. */
 static size_t home(const struct map *m, uint64_t key)
 {
-	key = (key ^ key >> 31) * 0x9e3779b97f4a7c15u;
-	key = (key ^ key >> 29) * 0xbf58476d1ce4e5b9u;
-	return (size_t)(key ^ key >> 32) & (m->cap - 1);
+	return (size_t)map_hash(key) & (m->cap - 1);
 }
 
 /* Where the key is, or the free entry where it belongs. The table has a free entry. */

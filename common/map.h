@@ -20,6 +20,15 @@ struct map {
 	size_t len;
 };
 
+/* A number, mixed: any of its bits depend on all of the key's. */
+static inline uint64_t map_hash(uint64_t key)
+{
+	/* SSRCs are random, connections count up: mix both well. */
+	key = (key ^ key >> 31) * 0x9e3779b97f4a7c15u;
+	key = (key ^ key >> 29) * 0xbf58476d1ce4e5b9u;
+	return key ^ key >> 32;
+}
+
 void map_free(struct map *m);                     /* leaves an empty map */
 void *map_get(const struct map *m, uint64_t key); /* NULL: not there */
 /* A key that is not in the map, and a value that is not NULL. TD_ERR_NOMEM. */

@@ -45,11 +45,7 @@ static _Noreturn void out_of_memory(void)
 
 struct lane_conn *lane_requests_conn(const struct lane_requests *q, uint64_t conn)
 {
-	struct lane_conn *c;
-
-	for (c = q->conns; c != NULL && c->conn != conn; c = c->next)
-		;
-	return c;
+	return map_get(&q->by_number, conn);
 }
 
 void lane_requests_count(struct lane_requests *q, uint64_t conn, enum td_counter what, uint64_t n)
@@ -366,6 +362,10 @@ int lane_requests_open(struct lane_requests *q, uint64_t conn)
 
 	if ((r = lane_conn_new(&c, conn)) != TD_OK)
 		return r;
+	if ((r = map_put(&q->by_number, conn, c)) != TD_OK) {
+		lane_conn_free(c);
+		return r;
+	}
 	c->next = q->conns;
 	q->conns = c;
 	if (q->connected)
@@ -387,6 +387,7 @@ void lane_requests_close(struct lane_requests *q, uint64_t conn)
 	for (at = &q->conns; *at != c; at = &(*at)->next)
 		;
 	*at = c->next;
+	map_del(&q->by_number, conn);
 	lane_conn_free(c);
 	if (q->connected)
 		put(q, IPC_CONN_CLOSE, conn, NULL, 0);
@@ -608,5 +609,6 @@ void lane_requests_free(struct lane_requests *q)
 	journal_free(&q->journal);
 	while (q->conns != NULL)
 		lane_requests_close(q, q->conns->conn);
+	map_free(&q->by_number);
 	ipc_queue_free(&q->queue);
 }

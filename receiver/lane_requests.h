@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/map.h"
 #include "receiver/journal.h"
 #include "receiver/lane_memory.h"
 #include "receiver/lane_thread.h"
@@ -30,9 +31,10 @@ struct lane_requests {
 	struct ipc_queue queue;
 	struct journal journal;
 	struct lane_conn *conns;
-	bool connected;     /* there is a worker: what is added goes into the queue, too */
-	uint64_t newest_ns; /* the latest time a worker was told */
-	uint64_t tick_ns;   /* the latest by a tick */
+	struct map by_number; /* the same, by connection */
+	bool connected;       /* there is a worker: what is added goes into the queue, too */
+	uint64_t newest_ns;   /* the latest time a worker was told */
+	uint64_t tick_ns;     /* the latest by a tick */
 
 	struct {
 		uint64_t no, newest_ns; /* of the journal when it was sent */

@@ -8,21 +8,25 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/ipc.h"
 #include "common/log.h"
+#include "common/map.h"
 #include "common/opus_packet.h"
 #include "common/rtcp.h"
 
 /* A worker counts losses between two packets; more than a day of them is not one. */
 #define MAX_LOST ((uint32_t)TD_RATE * 3600 * 24)
 
+enum { NAMED_CACHE = 4096 }; /* a power of two */
+
 /* A session of files on this lane, found by the connection it records. */
 struct lane_session {
-	struct lane_session *next;
+	TAILQ_ENTRY(lane_session) link;
 	uint64_t conn;
 	struct sink_session *sinks;
 	struct lane_thread *thread;
@@ -53,24 +57,18 @@ struct lane_thread {
 	/* the thread's own */
 	int fd;
 	bool ready; /* this worker has said READY */
-	struct lane_session *sessions;
+	TAILQ_HEAD(, lane_session) sessions;
+	struct map by_conn;                /* the same */
+	struct allowed named[NAMED_CACHE]; /* some of `allowed`: only this thread takes any away */
+	unsigned sound;                    /* samples that nobody was told of yet */
 	struct delivered
 		delivered; /* lent to the network thread while this one waits for a worker */
 	uint64_t ticked_ns;
 };
 
-static struct lane_session **session_find(struct lane_thread *t, uint64_t conn)
-{
-	struct lane_session **at;
-
-	for (at = &t->sessions; *at != NULL && (*at)->conn != conn; at = &(*at)->next)
-		;
-	return at;
-}
-
 static struct sink_session *session_of(struct lane_thread *t, uint64_t conn)
 {
-	struct lane_session *s = *session_find(t, conn);
+	const struct lane_session *s = map_get(&t->by_conn, conn);
 
 	return s != NULL ? s->sinks : NULL;
 }
@@ -152,18 +150,22 @@ static void forget_allowed(struct lane_thread *t, uint64_t conn)
 	memmove(&t->allowed[from], &t->allowed[to], (t->allowed_count - to) * sizeof(*t->allowed));
 	t->allowed_count -= to - from;
 	pthread_mutex_unlock(&t->lock);
+	memset(t->named, 0, sizeof(t->named));
 }
 
 /* Whether the worker may say this of this user; 0 is nobody. */
 static bool may_name(struct lane_thread *t, uint64_t conn, uint64_t user_id)
 {
+	struct allowed *known = &t->named[map_hash(conn ^ user_id) % NAMED_CACHE];
 	bool may;
 
-	if (user_id == 0)
+	if (user_id == 0 || (known->user_id == user_id && known->conn == conn))
 		return true;
 	pthread_mutex_lock(&t->lock);
 	may = is_at(t, allowed_index(t, conn, user_id), conn, user_id);
 	pthread_mutex_unlock(&t->lock);
+	if (may)
+		*known = (struct allowed){ conn, user_id };
 	return may;
 }
 
@@ -174,17 +176,19 @@ static void session_open(struct lane_thread *t, struct lane_control *c)
 	struct lane_session *s = calloc(1, sizeof(*s));
 	int r = TD_ERR_NOMEM;
 
-	if (s == NULL || *session_find(t, c->conn) != NULL)
+	if (s == NULL || map_get(&t->by_conn, c->conn) != NULL ||
+		map_put(&t->by_conn, c->conn, s) != TD_OK)
 		goto out;
 	s->conn = c->conn;
 	s->thread = t;
 	c->conf.event = on_sink_event;
 	c->conf.user = s;
 	c->conf.working = &t->working;
-	if ((r = sink_session_open(&s->sinks, &c->conf)) != TD_OK)
+	if ((r = sink_session_open(&s->sinks, &c->conf)) != TD_OK) {
+		map_del(&t->by_conn, c->conn);
 		goto out;
-	s->next = t->sessions;
-	t->sessions = s;
+	}
+	TAILQ_INSERT_HEAD(&t->sessions, s, link);
 	s = NULL;
 out:
 	free(s);
@@ -193,22 +197,32 @@ out:
 
 static void session_close(struct lane_thread *t, uint64_t conn, uint64_t end_ns, const char *reason)
 {
-	struct lane_session **at = session_find(t, conn), *s = *at;
+	struct lane_session *s = map_get(&t->by_conn, conn);
 	int r;
 
 	if (s == NULL)
 		return; /* it could not be opened, which was reported then */
 	r = sink_session_close(s->sinks, end_ns, reason, on_track, s);
-	*at = s->next;
+	map_del(&t->by_conn, conn);
+	TAILQ_REMOVE(&t->sessions, s, link);
 	free(s);
 	delivered_forget(&t->delivered, conn);
 	t->conf.ops.session_closed(t->conf.user, conn, r);
+}
+
+/* What came back is told once for many messages, and before whatever comes behind it. */
+static void tell_sound(struct lane_thread *t)
+{
+	if (t->sound > 0)
+		t->conf.ops.sound(t->conf.user, t->sound);
+	t->sound = 0;
 }
 
 static void control_carry_out(struct lane_thread *t, struct lane_control *c)
 {
 	struct sink_session *sinks = session_of(t, c->conn);
 
+	tell_sound(t);
 	if (c->type == LANE_SESSION_OPEN) {
 		session_open(t, c);
 		return;
@@ -308,6 +322,13 @@ static struct lane_control *control_take(struct lane_thread *t, uint64_t serial)
 	return c;
 }
 
+/* Of what only this thread writes. */
+static void count_up(atomic_uint_fast64_t *n)
+{
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+		memory_order_release);
+}
+
 /* ---- messages from the worker, which may have been taken over ---- */
 
 static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
@@ -323,7 +344,7 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 		return TD_ERR_MALFORMED;
 	if (!delivered_frame(&t->delivered, msg->hdr.conn, f))
 		return TD_OK;
-	t->conf.ops.sound(t->conf.user, f->samples);
+	t->sound += f->samples;
 	if (sinks == NULL)
 		return TD_OK;
 	frame = (struct td_frame){ .size = sizeof(frame),
@@ -358,7 +379,7 @@ static int on_opus(struct lane_thread *t, const struct ipc_msg *msg)
 	if (!delivered_opus(&t->delivered, msg->hdr.conn, o))
 		return TD_OK;
 	if (!t->conf.decodes)
-		t->conf.ops.sound(t->conf.user, o->samples);
+		t->sound += o->samples;
 	if (sinks == NULL)
 		return TD_OK;
 	packet = (struct td_packet){ .size = sizeof(packet),
@@ -460,7 +481,7 @@ static int dispatch(struct lane_thread *t, const struct ipc_msg *msg)
 			"unpacker: %.*s", (int)msg->data_len, (const char *)msg->data);
 		return TD_OK;
 	case IPC_PONG:
-		atomic_fetch_add(&t->pongs, 1);
+		count_up(&t->pongs);
 		return TD_OK;
 	}
 	return TD_ERR_MALFORMED;
@@ -477,8 +498,8 @@ static void tick_sessions(struct lane_thread *t)
 	if (!t->conf.live || now_ns - t->ticked_ns < TD_SEC_NS / 2)
 		return;
 	t->ticked_ns = now_ns;
-	for (s = t->sessions; s != NULL; s = s->next)
-		sink_session_tick(s->sinks, now_ns);
+	TAILQ_FOREACH(s, &t->sessions, link)
+	sink_session_tick(s->sinks, now_ns);
 }
 
 /* As read(2) on the reply pipe, with the sessions ticked while it waits. */
@@ -490,7 +511,7 @@ static ssize_t read_ticking(struct lane_thread *t, uint8_t *room, size_t len)
 		int ready;
 
 		atomic_store(&t->waiting, true);
-		ready = poll(&pfd, 1, t->sessions != NULL ? 500 : -1);
+		ready = poll(&pfd, 1, !TAILQ_EMPTY(&t->sessions) ? 500 : -1);
 		atomic_store(&t->waiting, false);
 		tick_sessions(t);
 		if (ready <= 0)
@@ -522,10 +543,11 @@ static const char *serve_worker(struct lane_thread *t)
 			break;
 		ipc_reader_fed(reader, (size_t)n);
 		while ((r = ipc_reader_next(reader, &msg)) == 1) {
-			atomic_fetch_add(&t->heard, 1);
+			count_up(&t->heard);
 			if ((r = dispatch(t, &msg)) != TD_OK)
 				break;
 		}
+		tell_sound(t);
 		if (r != 0) {
 			why = "sent a malformed message";
 			break;
@@ -587,8 +609,8 @@ static void *lane_thread_run(void *arg)
 		delivered_worker_lost(&t->delivered, count_delivered, t);
 		t->conf.worker_down(t->conf.worker_user, why);
 	}
-	while (t->sessions != NULL)
-		session_close(t, t->sessions->conn, 0, "aborted");
+	while (!TAILQ_EMPTY(&t->sessions))
+		session_close(t, TAILQ_FIRST(&t->sessions)->conn, 0, "aborted");
 	return NULL;
 }
 
@@ -602,6 +624,7 @@ int lane_thread_new(struct lane_thread **ret, const struct lane_thread_conf *con
 	t->delivered.decodes = conf->decodes;
 	t->next_fd = -1;
 	t->pending_end = &t->pending;
+	TAILQ_INIT(&t->sessions);
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->changed, NULL);
 	if (pthread_create(&t->thread, NULL, lane_thread_run, t) != 0) {
@@ -633,6 +656,7 @@ void lane_thread_free(struct lane_thread *t)
 		lane_control_free(c);
 	}
 	delivered_free(&t->delivered);
+	map_free(&t->by_conn);
 	free(t->allowed);
 	pthread_cond_destroy(&t->changed);
 	pthread_mutex_destroy(&t->lock);

@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/ipc.h"
+#include "common/map.h"
 #include "receiver/lane_thread.h"
 
 enum { CONN = 5, USER = 1001, SSRC = 70 };
@@ -94,25 +95,38 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Says one thing after READY and leaves. Returns why the thread let the worker go. */
-static const char *say(struct rig *g, enum ipc_type type, const void *body, size_t body_len,
-	const void *data, size_t data_len)
+static void begin(struct ipc_queue *q)
 {
 	const struct ipc_hello hello = { IPC_VERSION, sizeof(struct ipc_hdr) };
-	struct timespec until;
-	struct ipc_queue q;
 
-	ipc_queue_init(&q);
-	ipc_queue_put(&q, IPC_READY, 0, &hello, sizeof(hello), NULL, 0);
-	ipc_queue_put(&q, type, CONN, body, body_len, data, data_len);
-	assert_int_equal(ipc_queue_write(&q, g->write_fd), 0);
-	ipc_queue_free(&q);
+	ipc_queue_init(q);
+	ipc_queue_put(q, IPC_READY, 0, &hello, sizeof(hello), NULL, 0);
+}
+
+/* Says what is in q and leaves. Returns why the thread let the worker go. */
+static const char *say_all(struct rig *g, struct ipc_queue *q)
+{
+	struct timespec until;
+
+	assert_int_equal(ipc_queue_write(q, g->write_fd), 0);
+	ipc_queue_free(q);
 	close(g->write_fd);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += 20;
 	assert_int_equal(sem_timedwait(&g->down, &until), 0);
 	g->write_fd = open("/dev/null", O_WRONLY);
 	return g->why;
+}
+
+/* One thing after READY. */
+static const char *say(struct rig *g, enum ipc_type type, const void *body, size_t body_len,
+	const void *data, size_t data_len)
+{
+	struct ipc_queue q;
+
+	begin(&q);
+	ipc_queue_put(&q, type, CONN, body, body_len, data, data_len);
+	return say_all(g, &q);
 }
 
 static struct ipc_frame a_frame(uint64_t user_id)
@@ -137,6 +151,53 @@ static void who_was_told_may_be_named(void **state)
 	lane_thread_allow(g->thread, CONN + 1, 3);
 	assert_string_equal(say(g, IPC_FRAME, &f, sizeof(f), pcm, sizeof(pcm)), "");
 	assert_int_equal(g->samples, 960);
+}
+
+/* Nor is anybody taken for another who looks alike to a table of names. */
+static void nor_may_one_that_hashes_as_they_do(void **state)
+{
+	uint64_t other = USER + 1, mask = 0xffff;
+	struct ipc_frame f = a_frame(USER);
+	int16_t pcm[960] = { 0 };
+	struct rig *g = *state;
+	struct ipc_queue q;
+
+	while ((map_hash(CONN ^ other) & mask) != (map_hash(CONN ^ (uint64_t)USER) & mask))
+		other++;
+	lane_thread_allow(g->thread, CONN, USER);
+	begin(&q);
+	ipc_queue_put(&q, IPC_FRAME, CONN, &f, sizeof(f), pcm, sizeof(pcm));
+	f.user_id = other;
+	ipc_queue_put(&q, IPC_FRAME, CONN, &f, sizeof(f), pcm, sizeof(pcm));
+	assert_string_equal(say_all(g, &q), "sent a malformed message");
+	assert_int_equal(g->samples, 960);
+}
+
+/* Nor remembered: who was named a moment ago may not be any more. */
+static void nobody_may_be_named_of_a_connection_that_is_closed(void **state)
+{
+	const struct ipc_frame f = a_frame(USER);
+	int16_t pcm[960] = { 0 };
+	struct rig *g = *state;
+	struct lane_control *forget = calloc(1, sizeof(*forget));
+	struct ipc_control echo;
+	struct ipc_queue q;
+
+	lane_thread_allow(g->thread, CONN, USER);
+	forget->type = LANE_FORGET;
+	forget->conn = CONN;
+	echo.serial = lane_thread_post(g->thread, forget);
+	begin(&q);
+	for (int i = 0; i < 3; i++) {
+		struct ipc_frame next = f;
+
+		next.seq = (uint16_t)i;
+		if (i == 2)
+			ipc_queue_put(&q, IPC_CONTROL_ECHO, CONN, &echo, sizeof(echo), NULL, 0);
+		ipc_queue_put(&q, IPC_FRAME, CONN, &next, sizeof(next), pcm, sizeof(pcm));
+	}
+	assert_string_equal(say_all(g, &q), "sent a malformed message");
+	assert_int_equal(g->samples, 2 * 960);
 }
 
 static void nobody_may_be_unnamed(void **state)
@@ -233,6 +294,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(who_was_told_may_be_named),
+		TEST(nor_may_one_that_hashes_as_they_do),
+		TEST(nobody_may_be_named_of_a_connection_that_is_closed),
 		TEST(nobody_may_be_unnamed),
 		TEST(others_may_not),
 		TEST(packets_of_others_may_not),

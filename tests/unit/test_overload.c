@@ -41,6 +41,8 @@ static void rig_up(struct rig *g, uint32_t want, bool live)
 
 static void rig_down(struct rig *g)
 {
+	lane_requests_close(&g->q, CONN);
+	assert_null(lane_requests_conn(&g->q, CONN));
 	lane_requests_free(&g->q);
 	lane_thread_free(g->thread);
 }

@@ -56,7 +56,7 @@ PLUGINS := $(patsubst examples/%.c,$(BUILD)/plugins/%.so,$(wildcard examples/*.c
 VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
 all: $(BUILD)/receiver $(BUILD)/unpacker $(BUILD)/convert $(PLUGINS)
-tests: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
+tests: all $(BUILD)/tests/bench_live $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 
 ## demo: record a loopback call of three speakers and show the tracks
 demo: deps
@@ -153,6 +153,10 @@ $(BUILD)/tests/bench_count: $(call obj,tests/bench/count.c) $(LIBS)
 # The libraries alone: nothing of ours is linked but what derives keys before its loop.
 $(BUILD)/tests/bench_floor: $(call obj,tests/bench/floor.c) $(LIBS)
 	$(call link,common receiver sinks)
+# The live calls: a voice server of its own, and a sink that looks at the clock.
+$(BUILD)/tests/bench_live: $(call obj,$(addprefix tests/bench/live_,main.c peer.c floor.c media.c) \
+		$(call lib_src,tests/voiceserver)) $(LIBS) | $(BUILD)/tests/latency.so
+	$(call link,$(FOLDERS) tests)
 $(BUILD)/tests/ct_check: $(call obj,tests/ct/ct_check.c) $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
 	$(call link,common receiver)
 $(BUILD)/tests/track_check: $(call obj,tests/tools/track_check.c tests/tools/truth_read.c \
@@ -177,6 +181,12 @@ $(BUILD)/include/tapedeck/sink.h: sinks/sink.h
 $(BUILD)/obj/examples/%.o: examples/%.c $(BUILD)/include/tapedeck/sink.h Makefile
 	@mkdir -p $(@D)
 	@echo "CC   $<" && $(CC) $(filter-out -I.,$(ALL_CFLAGS)) -fPIC -I$(BUILD)/include -c -o $@ $<
+$(BUILD)/obj/tests/bench/live_latency.o: tests/bench/live_latency.c $(BUILD)/include/tapedeck/sink.h Makefile
+	@mkdir -p $(@D)
+	@echo "CC   $<" && $(CC) $(filter-out -I.,$(ALL_CFLAGS)) -fPIC -I$(BUILD)/include -c -o $@ $<
+$(BUILD)/tests/latency.so: $(BUILD)/obj/tests/bench/live_latency.o
+	@mkdir -p $(@D)
+	@$(CC) -shared $(ALL_LDFLAGS) -o $@ $< && echo "LINK $@"
 $(PLUGINS): $(BUILD)/plugins/%.so: $(BUILD)/obj/examples/%.o
 	@mkdir -p $(@D)
 	@$(CC) -shared $(ALL_LDFLAGS) -o $@ $< -Wl,--as-needed -lm && echo "LINK $@"

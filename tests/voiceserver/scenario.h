@@ -15,7 +15,7 @@
  * name. Times are nanoseconds since the media start of the guild's call (the first session
  * description to its recorder).
  */
-enum { SCENARIO_MAX_GUILDS = 64, SCENARIO_MAX_LIST = 20000 };
+enum { SCENARIO_MAX_GUILDS = 4096, SCENARIO_MAX_LIST = 20000 };
 
 /* What the network does to datagrams on their way to a client. */
 struct faults {

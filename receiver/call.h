@@ -22,6 +22,7 @@ struct call_conf {
 	uv_loop_t *loop;
 	struct recorder *recorder;
 	struct ws_context *ws;
+	struct udp_reader *udp;
 	struct events *events;
 	struct dave_identity *identity;
 	uint64_t rejoin_timeout_ns; /* 0: there is nobody to ask for new connection info */

@@ -108,6 +108,7 @@ static void on_kernel_dropped(void *user, uint32_t n)
 static void act_udp_open(struct call *c, const struct vgw_action *a)
 {
 	struct udp_conf conf = { .loop = c->conf.loop,
+		.reader = c->conf.udp,
 		.host = a->host,
 		.port = a->port,
 		.ssrc = a->ssrc,

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "receiver/call.h"
 #include "receiver/control_input.h"
+#include "receiver/udp.h"
 
 struct live_call {
 	struct live_call *next;
@@ -26,6 +27,7 @@ struct live {
 	struct recorder *recorder;
 	struct events *events;
 	struct ws_context *ws;
+	struct udp_reader *udp;
 	struct dave_identity *identity; /* one for all connections of the account */
 	struct control_input *input;
 	struct live_call *calls;
@@ -93,6 +95,7 @@ static void join(struct live *l, const struct connection_info *info)
 	struct call_conf conf = { .loop = l->loop,
 		.recorder = l->recorder,
 		.ws = l->ws,
+		.udp = l->udp,
 		.identity = l->identity,
 		.events = l->events,
 		.rejoin_timeout_ns = l->input != NULL ? l->options->rejoin_timeout_ns : 0,
@@ -244,6 +247,12 @@ void live_failing(struct live *l, uint64_t conn, uint64_t user_id)
 		call_failing(call, user_id);
 }
 
+void live_catch_up(struct live *l)
+{
+	if (l->udp != NULL)
+		udp_reader_catch_up(l->udp);
+}
+
 /* ---- life ---- */
 
 static void handle_freed(uv_handle_t *handle)
@@ -325,6 +334,10 @@ int live_new(struct live **ret, uv_loop_t *loop, const struct options *options,
 		log_error("cannot make a signature key");
 		return EXIT_FAILED;
 	}
+	if (udp_reader_new(&l->udp, loop, options->latency_ms) != TD_OK) {
+		log_error("sockets cannot be watched");
+		return EXIT_FAILED;
+	}
 	if ((r = ws_context_new(&l->ws, loop, options->ca_file, err, sizeof(err))) != TD_OK) {
 		log_error("%s", err);
 		status = r == TD_ERR_USAGE ? EXIT_WRONG_USAGE : EXIT_FAILED;
@@ -351,6 +364,8 @@ void live_end(struct live *l)
 		free(c);
 	}
 	ws_context_end(l->ws);
+	udp_reader_free(l->udp);
+	l->udp = NULL;
 	uv_close((uv_handle_t *)l->duration, handle_freed);
 }
 

@@ -29,6 +29,7 @@ void live_disk_full(struct live *l);
 int live_status(const struct live *l);
 
 /* From the recorder. */
+void live_catch_up(struct live *l);
 void live_session_opened(struct live *l, uint64_t conn, int r);
 void live_session_closed(struct live *l, uint64_t conn);
 void live_broken(struct live *l, uint64_t conn);

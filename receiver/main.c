@@ -124,6 +124,14 @@ static void on_failing(void *user, uint64_t conn, uint64_t user_id)
 		live_failing(r->live, conn, user_id);
 }
 
+static void on_catch_up(void *user)
+{
+	struct receiver *r = user;
+
+	if (r->live != NULL)
+		live_catch_up(r->live);
+}
+
 static void on_drained(void *user)
 {
 	struct receiver *r = user;
@@ -191,6 +199,7 @@ static int begin(struct receiver *r)
 		.session_closed = on_session_closed,
 		.failing = on_failing,
 		.disk_full = on_disk_full,
+		.catch_up = on_catch_up,
 		.drained = on_drained,
 		.broken = on_broken,
 		.user = r };

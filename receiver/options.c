@@ -13,7 +13,9 @@
 #include "common/err.h"
 #include "receiver/harden.h"
 
-enum { SESSION_NAME_MAX = 191 };
+/* A packet may wait a few milliseconds: a wake-up costs more than the packets it is for. More than
+ * LATENCY_MAX_MS would be more than the buffers of the sockets are sure to hold. */
+enum { SESSION_NAME_MAX = 191, LATENCY_MS = 5, LATENCY_MAX_MS = 100 };
 #define SIZE_LIMIT (UINT64_C(1) << 50)
 
 static const char usage[] =
@@ -39,6 +41,7 @@ static const char usage[] =
 	"\n"
 	"How it runs:\n"
 	"  --workers N           unpacker processes (default: number of CPUs)\n"
+	"  --latency MS          how long a packet may wait for others (0 to 100; default: 5)\n"
 	"  --duration SECONDS    stop after this much recording\n"
 	"  --user NAME[:GROUP]   started as root: become this user before anything else\n"
 	"  --rejoin-timeout SECONDS  wait for new connection info on stdin (default: 60)\n"
@@ -71,6 +74,7 @@ enum option_id {
 	OPT_PLUGIN,
 	OPT_LIST_SINKS,
 	OPT_WORKERS,
+	OPT_LATENCY,
 	OPT_DURATION,
 	OPT_REJOIN_TIMEOUT,
 	OPT_CA_FILE,
@@ -91,6 +95,7 @@ static const struct option long_options[] = {
 	{ "plugin", required_argument, NULL, OPT_PLUGIN },
 	{ "list-sinks", no_argument, NULL, OPT_LIST_SINKS },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "latency", required_argument, NULL, OPT_LATENCY },
 	{ "duration", required_argument, NULL, OPT_DURATION },
 	{ "rejoin-timeout", required_argument, NULL, OPT_REJOIN_TIMEOUT },
 	{ "ca-file", required_argument, NULL, OPT_CA_FILE },
@@ -142,17 +147,19 @@ static int parse_size(uint64_t *ret, const char *option, const char *text)
 	return -1;
 }
 
-static int parse_workers(struct options *o, const char *text)
+static int parse_number(unsigned *ret, const char *option, const char *text, unsigned min,
+	unsigned max)
 {
 	unsigned long n;
-	char *end;
+	char *end, what[64];
 
 	errno = 0;
 	n = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n < 1 ||
-		n > OPTIONS_MAX_WORKERS)
-		return complain("--workers", text, "not a number from 1 to 256");
-	o->workers = (unsigned)n;
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n < min || n > max) {
+		snprintf(what, sizeof(what), "not a number from %u to %u", min, max);
+		return complain(option, text, what);
+	}
+	*ret = (unsigned)n;
 	return -1;
 }
 
@@ -244,7 +251,9 @@ static int parse_one(struct options *o, int id, const char *value)
 		o->list_sinks = true;
 		return -1;
 	case OPT_WORKERS:
-		return parse_workers(o, value);
+		return parse_number(&o->workers, "--workers", value, 1, OPTIONS_MAX_WORKERS);
+	case OPT_LATENCY:
+		return parse_number(&o->latency_ms, "--latency", value, 0, LATENCY_MAX_MS);
 	case OPT_DURATION:
 		return parse_seconds(&o->duration_ns, "--duration", value);
 	case OPT_REJOIN_TIMEOUT:
@@ -307,7 +316,9 @@ int options_parse(struct options *ret, int argc, char **argv)
 	char err[256];
 	int id, status;
 
-	*ret = (struct options){ .out = "recordings", .rejoin_timeout_ns = 60 * TD_SEC_NS };
+	*ret = (struct options){ .out = "recordings",
+		.rejoin_timeout_ns = 60 * TD_SEC_NS,
+		.latency_ms = LATENCY_MS };
 	argv[0] = program_invocation_short_name; /* getopt speaks in its name, too */
 	while ((id = getopt_long(argc, argv, "vqhV", long_options, NULL)) != -1) {
 		if ((status = parse_one(ret, id, optarg)) >= 0)

@@ -27,7 +27,7 @@ struct options {
 	const char *plugins[OPTIONS_MAX_PLUGINS], *sink_texts[OPTIONS_MAX_SINKS];
 	struct sink_spec *sinks[OPTIONS_MAX_SINKS];
 	size_t plugin_count, sink_count;
-	unsigned workers;
+	unsigned workers, latency_ms;
 	uint64_t duration_ns; /* 0: no end */
 	uint64_t min_free;    /* bytes; 0: the disk may be filled */
 	uint64_t rejoin_timeout_ns;

@@ -58,8 +58,6 @@ struct recorder {
 	uint64_t last_conn;
 	uv_timer_t *tick, *watch;
 	uv_prepare_t *flush;
-	uv_check_t *polled;
-	uint64_t polled_ns;
 	uv_async_t *noted;
 	bool failed;
 
@@ -311,21 +309,15 @@ static void on_flush(uv_prepare_t *prepare)
 		lane_flush(r->lanes[i]);
 }
 
-/* Sockets have been read up to now: nothing older is on its way to a lane. */
-static void on_polled(uv_check_t *check)
-{
-	struct recorder *r = check->data;
-
-	r->polled_ns = td_mono_ns();
-}
-
 static void on_tick(uv_timer_t *timer)
 {
 	struct recorder *r = timer->data;
-	uint64_t now_ns = r->polled_ns; /* timers run first: later datagrams may wait unread */
+	uint64_t now_ns = td_mono_ns();
 	bool awake = false;
 	unsigned i;
 
+	/* Nothing older may be on its way to a lane: datagrams wait unread. */
+	r->conf.catch_up(r->conf.user);
 	for (i = 0; i < r->lane_count; i++) {
 		uint64_t last_ns = lane_last_packet_ns(r->lanes[i]);
 
@@ -528,17 +520,12 @@ static int handles_init(struct recorder *r)
 	if ((r->flush = malloc(sizeof(*r->flush))) == NULL)
 		return TD_ERR_NOMEM;
 	uv_prepare_init(loop, r->flush);
-	if ((r->polled = malloc(sizeof(*r->polled))) == NULL)
-		return TD_ERR_NOMEM;
-	uv_check_init(loop, r->polled);
 	if ((r->noted = malloc(sizeof(*r->noted))) == NULL)
 		return TD_ERR_NOMEM;
 	uv_async_init(loop, r->noted, on_noted);
-	r->tick->data = r->watch->data = r->flush->data = r->polled->data = r->noted->data = r;
+	r->tick->data = r->watch->data = r->flush->data = r->noted->data = r;
 	uv_timer_start(r->watch, on_watch, WATCH_MS, WATCH_MS);
 	uv_prepare_start(r->flush, on_flush);
-	uv_check_start(r->polled, on_polled);
-	r->polled_ns = td_mono_ns();
 	return TD_OK;
 }
 
@@ -637,7 +624,6 @@ void recorder_free(struct recorder *r)
 	handle_close(r->tick);
 	handle_close(r->watch);
 	handle_close(r->flush);
-	handle_close(r->polled);
 	handle_close(r->noted);
 	while (r->connections != NULL) {
 		struct connection *c = r->connections;

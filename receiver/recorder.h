@@ -31,6 +31,8 @@ struct recorder_conf {
 	void (*failing)(void *user, uint64_t conn, uint64_t user_id);
 	/* Less than --min-free is left on the disk: everything should end. May come again. */
 	void (*disk_full)(void *user);
+	/* Live: whatever has arrived up to now shall go down its lane. */
+	void (*catch_up)(void *user);
 	/* A lane that was congested has room again. */
 	void (*drained)(void *user);
 	/* The unpacker of this connection cannot be kept running: nothing of it is heard any more.

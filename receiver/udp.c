@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@ enum {
 	RECEIVE_BUFFER = 4 * 1024 * 1024,
 	BATCH = 32,
 	BATCHES_A_TURN = 8, /* one loud connection must not starve the others */
+	READY = 128,        /* sockets asked for at once */
+	READY_TURNS = 16,
 	DISCOVERY_TRIES = 5,
 	DISCOVERY_MS = 1000,
 	KEEPALIVE_MS = 5000,
@@ -36,10 +39,22 @@ enum {
 #define CLOCK_READ_NS (TD_MS_NS / 10)
 enum { CLOCK_READS = 5 };
 
+struct batch_clock {
+	uint64_t mono_ns, wall_ns;
+};
+
+struct udp_reader {
+	uv_timer_t *timer; /* runs: the sockets are not watched, but read when it is due */
+	uv_poll_t *poll;   /* all sockets behind one descriptor */
+	int epoll;
+	unsigned latency_ms;
+	uint64_t read_ns; /* when it was read last; 0: never */
+	struct batch_clock clock;
+};
+
 struct udp {
 	struct udp_conf conf;
 	int fd;
-	uv_poll_t poll;
 	uv_timer_t discovery, keepalive, silence;
 	int closing; /* handles not closed yet */
 	bool found;  /* discovery is over */
@@ -63,11 +78,12 @@ static struct {
 	struct mmsghdr msgs[BATCH];
 } batch;
 
-static void batch_reset(void)
+/* Ready for the next n datagrams; what the kernel leaves alone stays as it is. */
+static void batch_reset(size_t n)
 {
 	size_t i;
 
-	for (i = 0; i < BATCH; i++) {
+	for (i = 0; i < n; i++) {
 		batch.iov[i] = (struct iovec){ batch.data[i], sizeof(batch.data[i]) };
 		batch.msgs[i].msg_hdr = (struct msghdr){ .msg_iov = &batch.iov[i],
 			.msg_iovlen = 1,
@@ -75,11 +91,6 @@ static void batch_reset(void)
 			.msg_controllen = sizeof(batch.control[i]) };
 	}
 }
-
-struct batch_clock {
-	uint64_t mono_ns, wall_ns;
-	bool stepped; /* stamps of this batch may be from before the wall clock was set */
-};
 
 /* Both clocks, as of one moment if the scheduler lets us. */
 static struct batch_clock clock_read(void)
@@ -96,20 +107,34 @@ static struct batch_clock clock_read(void)
 	return c;
 }
 
-static struct batch_clock batch_clock_read(struct udp *u)
+/* Whether stamps may be from before the wall clock was set. */
+static bool clock_stepped(struct udp *u)
 {
-	struct batch_clock c = clock_read();
-	int64_t offset = (int64_t)(c.wall_ns - c.mono_ns), moved = offset - u->wall_offset_ns;
+	const struct batch_clock *c = &u->conf.reader->clock;
+	int64_t offset = (int64_t)(c->wall_ns - c->mono_ns), moved = offset - u->wall_offset_ns;
 
-	c.stepped = moved > CLOCK_STEP_NS || moved < -CLOCK_STEP_NS;
 	u->wall_offset_ns = offset;
-	return c;
+	return moved > CLOCK_STEP_NS || moved < -CLOCK_STEP_NS;
+}
+
+/* On the monotonic base; *stepped is brought up to date. */
+static uint64_t stamp_arrival(struct udp *u, uint64_t stamp_ns, bool *stepped)
+{
+	struct batch_clock *clock = &u->conf.reader->clock;
+
+	if (stamp_ns > clock->wall_ns) { /* it came after we had looked at the clocks */
+		*clock = clock_read();
+		*stepped = clock_stepped(u) || *stepped;
+	}
+	if (*stepped || stamp_ns > clock->wall_ns)
+		return clock->mono_ns;
+	return clock->mono_ns - (clock->wall_ns - stamp_ns);
 }
 
 /* Reads the kernel's stamp and drop count; arrival on the monotonic base, never falling. */
-static uint64_t datagram_arrival(struct udp *u, struct msghdr *msg, const struct batch_clock *clock)
+static uint64_t datagram_arrival(struct udp *u, struct msghdr *msg, bool *stepped)
 {
-	uint64_t arrival_ns = clock->mono_ns, stamp_ns;
+	uint64_t arrival_ns = u->conf.reader->clock.mono_ns;
 	struct cmsghdr *cm;
 	struct timespec ts;
 	uint32_t dropped;
@@ -117,11 +142,10 @@ static uint64_t datagram_arrival(struct udp *u, struct msghdr *msg, const struct
 	for (cm = CMSG_FIRSTHDR(msg); cm != NULL; cm = CMSG_NXTHDR(msg, cm)) {
 		if (cm->cmsg_level != SOL_SOCKET)
 			continue;
-		if (cm->cmsg_type == SO_TIMESTAMPNS && !clock->stepped) {
+		if (cm->cmsg_type == SO_TIMESTAMPNS) {
 			memcpy(&ts, CMSG_DATA(cm), sizeof(ts));
-			stamp_ns = (uint64_t)ts.tv_sec * TD_SEC_NS + (uint64_t)ts.tv_nsec;
-			if (stamp_ns <= clock->wall_ns)
-				arrival_ns = clock->mono_ns - (clock->wall_ns - stamp_ns);
+			arrival_ns = stamp_arrival(u,
+				(uint64_t)ts.tv_sec * TD_SEC_NS + (uint64_t)ts.tv_nsec, stepped);
 		} else if (cm->cmsg_type == SO_RXQ_OVFL) {
 			memcpy(&dropped, CMSG_DATA(cm), sizeof(dropped));
 			if (dropped != u->kernel_dropped)
@@ -151,37 +175,139 @@ static bool discovery_take(struct udp *u, const uint8_t *data, size_t len)
 	return true;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void socket_read(struct udp *u)
 {
-	struct udp *u = poll->data;
+	bool stepped = clock_stepped(u);
 	int turn, n, i;
 
-	(void)status;
-	(void)events;
 	for (turn = 0; turn < BATCHES_A_TURN; turn++) {
-		struct batch_clock clock;
-
-		batch_reset();
 		n = recvmmsg(u->fd, batch.msgs, BATCH, MSG_DONTWAIT, NULL);
 		/* ECONNREFUSED and its kin are old news about datagrams we sent: the gateway
 		 * tells when the server is gone. */
 		if (n <= 0)
 			return;
-		clock = batch_clock_read(u);
-		for (i = 0; i < n; i++) {
-			uint64_t arrival_ns = datagram_arrival(u, &batch.msgs[i].msg_hdr, &clock);
+		for (i = 0; i < n && u->closing == 0; i++) {
+			uint64_t arrival_ns = datagram_arrival(u, &batch.msgs[i].msg_hdr, &stepped);
 			const uint8_t *data = batch.data[i];
 			size_t len = batch.msgs[i].msg_len;
 
 			if (!discovery_take(u, data, len))
 				u->conf.datagram(u->conf.user, arrival_ns, data, len);
-			if (u->closing > 0)
-				return; /* a callback has freed us */
 		}
-		if (n < BATCH)
+		batch_reset((size_t)n);
+		if (n < BATCH || u->closing > 0) /* a callback has freed us */
 			return;
 	}
 }
+
+/* ---- all sockets ---- */
+
+/* Whether there was anything to read. */
+static bool read_all(struct udp_reader *r)
+{
+	struct epoll_event ready[READY];
+	int turn, n = READY, i;
+	bool any = false;
+
+	r->clock = clock_read();
+	r->read_ns = r->clock.mono_ns;
+	/* Those that were told last are told last again: everybody has their turn. */
+	for (turn = 0; turn < READY_TURNS && n == READY; turn++) {
+		n = epoll_wait(r->epoll, ready, READY, 0);
+		for (i = 0; i < n; i++) {
+			struct udp *u = ready[i].data.ptr;
+
+			/* What is freed meanwhile is not gone before this turn of the loop is. */
+			if (u->closing == 0)
+				socket_read(u);
+		}
+		any = any || n > 0;
+	}
+	return any;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct udp_reader *r = poll->data;
+	uint64_t since_ms = (td_mono_ns() - r->read_ns) / TD_MS_NS;
+
+	(void)status;
+	(void)events;
+	if (r->read_ns == 0 || since_ms >= r->latency_ms) {
+		read_all(r);
+		return;
+	}
+	uv_poll_stop(poll);
+	uv_timer_start(r->timer, on_timer, r->latency_ms - since_ms, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct udp_reader *r = timer->data;
+
+	if (read_all(r))
+		uv_timer_start(timer, on_timer, r->latency_ms, 0);
+	else
+		uv_poll_start(r->poll, UV_READABLE, on_readable);
+}
+
+void udp_reader_catch_up(struct udp_reader *r)
+{
+	read_all(r);
+	if (uv_is_active((uv_handle_t *)r->timer))
+		uv_timer_start(r->timer, on_timer, r->latency_ms, 0);
+}
+
+int udp_reader_new(struct udp_reader **ret, uv_loop_t *loop, unsigned latency_ms)
+{
+	struct udp_reader *r = calloc(1, sizeof(*r));
+	int status = TD_ERR_NOMEM;
+
+	if (r == NULL)
+		return TD_ERR_NOMEM;
+	r->epoll = -1;
+	r->timer = malloc(sizeof(*r->timer));
+	r->poll = malloc(sizeof(*r->poll));
+	if (r->timer == NULL || r->poll == NULL)
+		goto fail;
+	status = TD_ERR_SYS;
+	if ((r->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0 ||
+		uv_poll_init(loop, r->poll, r->epoll) != 0)
+		goto fail;
+	uv_timer_init(loop, r->timer);
+	r->latency_ms = latency_ms;
+	r->timer->data = r->poll->data = r;
+	batch_reset(BATCH);
+	uv_poll_start(r->poll, UV_READABLE, on_readable);
+	*ret = r;
+	return TD_OK;
+fail:
+	if (r->epoll >= 0)
+		close(r->epoll);
+	free(r->timer);
+	free(r->poll);
+	free(r);
+	return status;
+}
+
+static void handle_freed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+void udp_reader_free(struct udp_reader *r)
+{
+	if (r == NULL)
+		return;
+	uv_close((uv_handle_t *)r->timer, handle_freed);
+	uv_close((uv_handle_t *)r->poll, handle_freed);
+	close(r->epoll);
+	free(r);
+}
+
+/* ---- what is sent ---- */
 
 /* What we send is never worth an error: it is repeated, or not needed. */
 static void send_quietly(struct udp *u, const uint8_t *data, size_t len)
@@ -260,22 +386,24 @@ int udp_new(struct udp **ret, const struct udp_conf *conf)
 {
 	struct udp *u = calloc(1, sizeof(*u));
 	struct batch_clock now = clock_read();
+	struct epoll_event watch = { .events = EPOLLIN, .data.ptr = u };
 
 	if (u == NULL)
 		return TD_ERR_NOMEM;
 	u->conf = *conf;
 	u->conf.host = NULL; /* borrowed for the call */
-	if ((u->fd = socket_open(conf)) < 0) {
+	if ((u->fd = socket_open(conf)) < 0 ||
+		epoll_ctl(conf->reader->epoll, EPOLL_CTL_ADD, u->fd, &watch) != 0) {
+		if (u->fd >= 0)
+			close(u->fd);
 		free(u);
 		return TD_ERR_SYS;
 	}
 	u->wall_offset_ns = (int64_t)(now.wall_ns - now.mono_ns);
-	uv_poll_init(conf->loop, &u->poll, u->fd);
 	uv_timer_init(conf->loop, &u->discovery);
 	uv_timer_init(conf->loop, &u->keepalive);
 	uv_timer_init(conf->loop, &u->silence);
-	u->poll.data = u->discovery.data = u->keepalive.data = u->silence.data = u;
-	uv_poll_start(&u->poll, UV_READABLE, on_readable);
+	u->discovery.data = u->keepalive.data = u->silence.data = u;
 	uv_timer_start(&u->discovery, on_discovery, 0, DISCOVERY_MS);
 	*ret = u;
 	return TD_OK;
@@ -295,11 +423,13 @@ void udp_free(struct udp *u)
 {
 	if (u == NULL)
 		return;
-	u->closing = 4;
-	uv_close((uv_handle_t *)&u->poll, on_closed);
+	u->closing = 3;
 	uv_close((uv_handle_t *)&u->discovery, on_closed);
 	uv_close((uv_handle_t *)&u->keepalive, on_closed);
 	uv_close((uv_handle_t *)&u->silence, on_closed);
+	/* A worker that is just being started has a copy of the descriptor: closing ours is not
+	 * enough. */
+	epoll_ctl(u->conf.reader->epoll, EPOLL_CTL_DEL, u->fd, NULL);
 	close(u->fd);
 }
 

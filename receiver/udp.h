@@ -15,8 +15,23 @@
  */
 struct udp;
 
+/*
+ * Reads the sockets of all connections. What comes alone is read at once; when more comes within
+ * `latency_ms`, everything is left in the sockets for so long and then read together: what costs is
+ * to wake up, not the packets. Datagrams have the kernel's arrival times either way.
+ */
+struct udp_reader;
+
+/* TD_ERR_NOMEM, TD_ERR_SYS with errno. */
+int udp_reader_new(struct udp_reader **ret, uv_loop_t *loop, unsigned latency_ms);
+/* Reads what has arrived up to now. */
+void udp_reader_catch_up(struct udp_reader *r);
+/* After the last of its sockets. The loop has to run once more. NULL is fine. */
+void udp_reader_free(struct udp_reader *r);
+
 struct udp_conf {
 	uv_loop_t *loop;
+	struct udp_reader *reader;
 	const char *host; /* IPv4 address as text */
 	uint16_t port;
 	uint32_t ssrc; /* our own */

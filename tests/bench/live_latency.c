@@ -2,7 +2,8 @@
 
 /*
  * A sink of its own file: how long datagrams are under way until their frame is here. Counts frames
- * that came in their place inside a spurt; a first one waits for other reasons. When a session
+ * that came in their place inside a spurt, a first one waits for other reasons; and none of the
+ * first second, in which everything begins. When a session
  * closes, `file` holds of all sessions so far: frames, then the 50th, 90th, 99th and 99.9th of a
  * hundred and the longest, in microseconds.
  */
@@ -16,7 +17,7 @@
 
 enum { STEP_US = 10, STEPS = 100000 };
 
-static atomic_uint_fast64_t steps[STEPS], frames;
+static atomic_uint_fast64_t steps[STEPS], frames, first_ns;
 
 static const struct td_option options[] = {
 	{ .name = "file",
@@ -55,13 +56,16 @@ static int latency_open(void **ret_state, const struct td_host *host,
 
 static int latency_frame(void *state, const struct td_frame *f)
 {
+	uint_fast64_t none = 0;
 	struct timespec t;
 	uint64_t us;
 
 	(void)state;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	us = ((uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec - f->arrival_ns) / 1000;
-	if (f->kind != TD_FRAME_DECODED || (f->flags & TD_FRAME_SPURT) != 0)
+	atomic_compare_exchange_strong(&first_ns, &none, f->arrival_ns);
+	if (f->arrival_ns < first_ns + 1000000000 || f->kind != TD_FRAME_DECODED ||
+		(f->flags & TD_FRAME_SPURT) != 0)
 		return 0;
 	us /= STEP_US;
 	atomic_fetch_add_explicit(&steps[us < STEPS ? us : STEPS - 1], 1, memory_order_relaxed);

@@ -885,6 +885,7 @@ static void one_step(int64_t step_ns)
 	sim.mono_ns = 1000 * TD_SEC_NS;
 	sim.wall_ns = (int64_t)(1700000000 * TD_SEC_NS);
 	uv_loop_init(&loop);
+	assert_int_equal(udp_reader_new(&conf.reader, &loop, 5), TD_OK);
 	assert_int_equal(udp_new(&u, &conf), TD_OK);
 	/* The request for our address: it comes back as the datagram that makes the socket
 	 * readable. What is read is the simulation's. */
@@ -920,6 +921,7 @@ static void one_step(int64_t step_ns)
 			assert_true(sim.got_ns[i] == sim.arrived_ns[i]);
 	}
 	udp_free(u);
+	udp_reader_free(conf.reader);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&loop), 0);
 	sim.on = false;
@@ -952,6 +954,7 @@ static void datagrams_of_strangers(void **state)
 	}
 	conf.port = ntohs(here[0].sin_port);
 	uv_loop_init(&loop);
+	assert_int_equal(udp_reader_new(&conf.reader, &loop, 0), TD_OK);
 	assert_int_equal(udp_new(&u, &conf), TD_OK);
 	uv_run(&loop, UV_RUN_NOWAIT);
 	len = sizeof(to);
@@ -964,6 +967,7 @@ static void datagrams_of_strangers(void **state)
 	}
 	assert_int_equal(sim.got, 10);
 	udp_free(u);
+	udp_reader_free(conf.reader);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&loop), 0);
 	close(fd[0]);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: ISC */
+#include "receiver/udp.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+/* after stdarg.h and its kin */
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+
+/* Two connections to a server that is us. */
+enum { CONNECTIONS = 2, LONG_MS = 100000 };
+
+struct place {
+	uv_loop_t loop;
+	struct udp_reader *reader;
+	struct {
+		struct udp *udp;
+		struct sockaddr_in at;
+		unsigned got;
+		uint64_t last_ns;
+	} conn[CONNECTIONS];
+	int peer;
+};
+
+static void on_datagram(void *user, uint64_t arrival_ns, const uint8_t *data, size_t len)
+{
+	struct place *p = user;
+	unsigned i = data[0];
+
+	assert_int_equal(len, 20);
+	assert_in_range(i, 0, CONNECTIONS - 1);
+	assert_true(arrival_ns >= p->conn[i].last_ns);
+	p->conn[i].last_ns = arrival_ns;
+	p->conn[i].got++;
+}
+
+static void on_failed(void *user, const char *why)
+{
+	(void)user;
+	(void)why;
+	fail();
+}
+
+static void place_open(struct place *p, unsigned latency_ms)
+{
+	struct sockaddr_in here = { .sin_family = AF_INET };
+	struct udp_conf conf = { .loop = &p->loop,
+		.host = "127.0.0.1",
+		.datagram = on_datagram,
+		.failed = on_failed,
+		.user = p };
+	socklen_t len = sizeof(here);
+	uint8_t request[100];
+
+	memset(p, 0, sizeof(*p));
+	uv_loop_init(&p->loop);
+	here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	p->peer = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(bind(p->peer, (struct sockaddr *)&here, sizeof(here)), 0);
+	assert_int_equal(getsockname(p->peer, (struct sockaddr *)&here, &len), 0);
+	conf.port = ntohs(here.sin_port);
+	assert_int_equal(udp_reader_new(&p->reader, &p->loop, latency_ms), TD_OK);
+	conf.reader = p->reader;
+	for (int i = 0; i < CONNECTIONS; i++) {
+		assert_int_equal(udp_new(&p->conn[i].udp, &conf), TD_OK);
+		uv_run(&p->loop, UV_RUN_NOWAIT); /* asks for our address */
+		len = sizeof(p->conn[i].at);
+		assert_true(recvfrom(p->peer, request, sizeof(request), 0,
+				    (struct sockaddr *)&p->conn[i].at, &len) > 0);
+	}
+}
+
+static void place_close(struct place *p)
+{
+	for (int i = 0; i < CONNECTIONS; i++)
+		udp_free(p->conn[i].udp);
+	udp_reader_free(p->reader);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&p->loop), 0);
+	close(p->peer);
+}
+
+/* Datagrams to connection i. */
+static void say(struct place *p, int i, unsigned count)
+{
+	uint8_t data[20] = { (uint8_t)i };
+
+	while (count-- > 0)
+		assert_int_equal(sendto(p->peer, data, sizeof(data), 0,
+					 (struct sockaddr *)&p->conn[i].at, sizeof(p->conn[i].at)),
+			sizeof(data));
+}
+
+static void look(struct place *p)
+{
+	for (int i = 0; i < 10; i++)
+		uv_run(&p->loop, UV_RUN_NOWAIT);
+}
+
+/* What comes alone does not wait, what comes soon after it does, until somebody asks. */
+static void waits_for_more(void **state)
+{
+	static struct place p;
+
+	(void)state;
+	place_open(&p, LONG_MS);
+	say(&p, 0, 1);
+	look(&p);
+	assert_int_equal(p.conn[0].got, 1);
+	say(&p, 0, 100);
+	say(&p, 1, 3);
+	look(&p);
+	assert_int_equal(p.conn[0].got, 1);
+	assert_int_equal(p.conn[1].got, 0);
+	udp_reader_catch_up(p.reader);
+	assert_int_equal(p.conn[0].got, 101);
+	assert_int_equal(p.conn[1].got, 3);
+	say(&p, 1, 1);
+	look(&p);
+	assert_int_equal(p.conn[1].got, 3);
+	place_close(&p);
+}
+
+static void goes_on_by_itself(void **state)
+{
+	static struct place p;
+	unsigned round;
+
+	(void)state;
+	place_open(&p, 2);
+	for (round = 1; round <= 20; round++) {
+		say(&p, 0, 5);
+		say(&p, 1, 1);
+		while (p.conn[0].got < 5 * round || p.conn[1].got < round)
+			uv_run(&p.loop, UV_RUN_ONCE);
+		usleep(round % 4 == 0 ? 5000 : 0); /* nothing comes, and it is watched again */
+		look(&p);
+	}
+	assert_int_equal(p.conn[0].got, 100);
+	assert_int_equal(p.conn[1].got, 20);
+	place_close(&p);
+}
+
+static void without_a_wait(void **state)
+{
+	static struct place p;
+	unsigned round;
+
+	(void)state;
+	place_open(&p, 0);
+	for (round = 1; round <= 20; round++) {
+		say(&p, 0, 1);
+		look(&p);
+		assert_int_equal(p.conn[0].got, round);
+	}
+	place_close(&p);
+}
+
+/* Of a connection that is gone nothing is read any more, of the others everything. */
+static void one_goes(void **state)
+{
+	static struct place p;
+
+	(void)state;
+	place_open(&p, LONG_MS);
+	say(&p, 0, 1);
+	look(&p);
+	say(&p, 0, 1);
+	say(&p, 1, 1);
+	udp_free(p.conn[0].udp);
+	p.conn[0].udp = NULL;
+	udp_reader_catch_up(p.reader);
+	assert_int_equal(p.conn[0].got, 1);
+	assert_int_equal(p.conn[1].got, 1);
+	look(&p);
+	place_close(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(waits_for_more),
+		cmocka_unit_test(goes_on_by_itself),
+		cmocka_unit_test(without_a_wait),
+		cmocka_unit_test(one_goes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

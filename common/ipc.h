@@ -41,7 +41,7 @@ struct ipc_conn_open {
 	uint64_t reorder_ns; /* how long a packet waits for those before it */
 	uint64_t hold_ns;  /* how long a packet waits for its speaker's name, a frame for its key */
 	uint32_t want;     /* IPC_WANT_* */
-	uint32_t channels; /* of decoded frames: 1 or 2 */
+	uint32_t channels; /* of decoded frames at most: 1 or 2 */
 };
 enum { IPC_WANT_PCM = 1u << 0, IPC_WANT_RTCP = 1u << 1, IPC_WANT_OPUS = 1u << 2 };
 
@@ -119,7 +119,7 @@ struct ipc_frame {
 	uint16_t seq;     /* of the packet; of the lost one for fec and concealed */
 	uint16_t samples; /* per channel, 48 kHz; 1-5760 */
 	uint8_t kind;     /* enum ipc_frame_kind */
-	uint8_t channels; /* 1 or 2 */
+	uint8_t channels; /* 1 or 2: not more than its stream has shown to need */
 	uint8_t flags;    /* IPC_FRAME_* */
 	uint8_t zero[9];
 };

@@ -36,7 +36,7 @@ void stream_free(struct stream *s)
 {
 	if (s == NULL)
 		return;
-	decoder_put(s->conf->pool, s->decoder);
+	hearing_end(&s->hearing, s->conf->pool);
 	reorder_free(&s->reorder);
 	free(s->stray);
 	free(s);
@@ -258,7 +258,7 @@ static void fade(int16_t *pcm, int samples, int channels, int at)
 static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_kind kind,
 	uint32_t ts, int64_t seq, int samples)
 {
-	int channels = s->conf->channels;
+	struct hearing *h = &s->hearing;
 	struct ipc_queue *q = s->conf->out;
 	size_t mark = q->len;
 	struct ipc_frame f = { .user_id = s->user_id,
@@ -267,28 +267,29 @@ static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_k
 	int16_t *pcm;
 	int r;
 
-	if (s->decoder == NULL && (r = decoder_get(&s->decoder, s->conf->pool, channels)) != TD_OK)
+	r = hearing_ready(h, s->conf->pool, s->conf->channels, p->data, p->len);
+	if (r != TD_OK)
 		return r;
 	f.sent_ns = sent_ns(s, p) - td_samples_to_ns((int32_t)(p->ts - ts));
 	f.rtp_ts = ts;
 	f.seq = (uint16_t)seq;
 	f.samples = (uint16_t)samples;
 	f.kind = (uint8_t)kind;
-	f.channels = (uint8_t)channels;
+	f.channels = (uint8_t)h->channels;
 	/* Concealment goes on where the sound before the gap ended. */
 	if (kind != IPC_FRAME_CONCEALED && starts_spurt(s, &s->sound, p, ts))
 		f.flags = IPC_FRAME_SPURT;
 	pcm = (int16_t *)(void *)ipc_queue_put_room(q, IPC_FRAME, s->conf->conn, &f, sizeof(f),
-		(size_t)(samples * channels) * sizeof(*pcm));
+		(size_t)(samples * h->channels) * sizeof(*pcm));
 	if (pcm == NULL)
 		return TD_ERR_NOMEM;
 
 	if (kind == IPC_FRAME_CONCEALED)
-		r = decoder_conceal(s->decoder, pcm, samples);
+		r = decoder_conceal(h->decoder, pcm, samples);
 	else if (kind == IPC_FRAME_FEC)
-		r = decoder_recover(s->decoder, pcm, samples, p->data, p->len);
+		r = decoder_recover(h->decoder, pcm, samples, p->data, p->len);
 	else
-		r = decoder_decode(s->decoder, pcm, samples, p->data, p->len);
+		r = decoder_decode(h->decoder, pcm, samples, p->data, p->len);
 	if (r != TD_OK) {
 		q->len = mark; /* takes the message back: nothing of it was written yet */
 		return r;
@@ -297,25 +298,29 @@ static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_k
 		s->sound.spurt = p->spurt;
 	s->sound.ts = ts + (uint32_t)samples;
 	s->sound.any = true;
-	return TD_OK;
+	if (kind == IPC_FRAME_CONCEALED || kind == IPC_FRAME_FEC)
+		return TD_OK;
+	return hearing_keep(h, s->conf->channels, p->data, p->len);
 }
 
 /* Makes up `samples` from where the sound ended. *ret is how many there are in the end. */
 static int conceal(struct stream *s, const struct packet *p, int samples, int *ret)
 {
-	int at, r = TD_OK, channels = s->conf->channels;
+	int at, r = TD_OK;
 	int64_t seq = s->gap.first_seq;
 
 	for (at = 0; at < samples; seq++) {
 		int n = (int)min64(samples - at, s->sound.samples);
 		struct ipc_queue *q = s->conf->out;
-		size_t pcm_len = (size_t)(n * channels) * sizeof(int16_t);
+		size_t pcm_len;
 
 		r = send_frame(s, p, IPC_FRAME_CONCEALED, s->sound.ts, seq, n);
 		if (r != TD_OK)
 			break;
 		/* The last thing in the queue is the sound: its length is a multiple of 8. */
-		fade((int16_t *)(void *)(q->buf + q->head + q->len - pcm_len), n, channels, at);
+		pcm_len = (size_t)(n * s->hearing.channels) * sizeof(int16_t);
+		fade((int16_t *)(void *)(q->buf + q->head + q->len - pcm_len), n,
+			s->hearing.channels, at);
 		at += n;
 	}
 	*ret = at;

@@ -8,7 +8,7 @@
 
 #include "common/ipc.h"
 #include "unpacker/dave_stage.h"
-#include "unpacker/decoder.h"
+#include "unpacker/hearing.h"
 #include "unpacker/packet.h"
 #include "unpacker/reorder.h"
 #include "unpacker/rtp_clock.h"
@@ -31,7 +31,7 @@ struct stream_conf {
 	uint64_t conn;
 	uint64_t reorder_ns;
 	uint32_t want; /* IPC_WANT_* */
-	int channels;
+	int channels;  /* at most */
 };
 
 /* Where what left ends. */
@@ -82,7 +82,7 @@ struct stream {
 	int64_t quickest_d;
 
 	/* As sound leaves. */
-	struct decoder *decoder; /* NULL until the first packet is decoded */
+	struct hearing hearing;
 	struct stream_gap gap;
 	struct stream_end sound;  /* of the frames; of the packets if there are no frames */
 	struct stream_end passed; /* of the packets passed on, even one that libopus refused */

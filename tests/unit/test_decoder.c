@@ -13,6 +13,7 @@
 #include "common/err.h"
 #include "common/opus_packet.h"
 #include "unpacker/decoder.h"
+#include "unpacker/hearing.h"
 #include "unpacker/to_s16.h"
 
 enum { MAX_PACKET = 1275, SECONDS = 8 };
@@ -171,6 +172,7 @@ static OpusEncoder *encoder_of(const struct coded *c)
 	assert_non_null(enc);
 	opus_encoder_ctl(enc, OPUS_SET_BITRATE(c->bitrate));
 	opus_encoder_ctl(enc, OPUS_SET_COMPLEXITY(1));
+	opus_encoder_ctl(enc, OPUS_SET_FORCE_CHANNELS(c->channels));
 	opus_encoder_ctl(enc, OPUS_SET_INBAND_FEC(c->fec));
 	opus_encoder_ctl(enc, OPUS_SET_PACKET_LOSS_PERC(c->fec * 20));
 	if (c->application == OPUS_APPLICATION_VOIP)
@@ -283,6 +285,173 @@ static void noise_is_what_opus_decode_gives(void **state)
 	}
 }
 
+/* ---- as many channels as needed ---- */
+
+static const struct coded in_mono[] = {
+	{ "SILK with FEC", 1, OPUS_APPLICATION_VOIP, 16000, 960, 0, 1 },
+	{ "hybrid", 1, OPUS_APPLICATION_VOIP, 28000, 960, 0, 0 },
+	{ "CELT", 1, OPUS_APPLICATION_AUDIO, 64000, 960, 1, 0 },
+};
+static const struct coded in_stereo[] = {
+	{ "SILK with FEC", 2, OPUS_APPLICATION_VOIP, 20000, 960, 0, 1 },
+	{ "hybrid", 2, OPUS_APPLICATION_VOIP, 40000, 960, 0, 0 },
+	{ "CELT", 2, OPUS_APPLICATION_AUDIO, 96000, 960, 1, 0 },
+};
+enum { KINDS = sizeof(in_mono) / sizeof(in_mono[0]) };
+
+static const uint8_t silence[] = { 0xf8, 0xff, 0xfe };
+
+/* What a stream hears, and how far that is from what a stereo decoder gives for the same: the
+ * left channel of it, where the stream hears one. */
+struct listener {
+	struct decoder_pool pool;
+	struct hearing h;
+	OpusDecoder *stereo;
+};
+
+static void listener_init(struct listener *l)
+{
+	int e;
+
+	*l = (struct listener){ 0 };
+	l->stereo = opus_decoder_create(48000, 2, &e);
+}
+
+static void listener_free(struct listener *l)
+{
+	hearing_end(&l->h, &l->pool);
+	decoder_pool_free(&l->pool);
+	opus_decoder_destroy(l->stereo);
+}
+
+static int listen_to(struct listener *l, enum how how, const uint8_t *packet, int len)
+{
+	int16_t got[960 * 2], want[960 * 2];
+	int i, r, step, most = 0;
+
+	assert_int_equal(hearing_ready(&l->h, &l->pool, 2, packet, (size_t)len), TD_OK);
+	if (how == DECODE)
+		r = decoder_decode(l->h.decoder, got, 960, packet, (size_t)len);
+	else if (how == RECOVER)
+		r = decoder_recover(l->h.decoder, got, 960, packet, (size_t)len);
+	else
+		r = decoder_conceal(l->h.decoder, got, 960);
+	assert_int_equal(r, TD_OK);
+	if (how == DECODE)
+		assert_int_equal(hearing_keep(&l->h, 2, packet, (size_t)len), TD_OK);
+	assert_int_equal(opus_decode(l->stereo, how == CONCEAL ? NULL : packet,
+				 how == CONCEAL ? 0 : len, want, 960, how == RECOVER),
+		960);
+	step = 2 / l->h.channels;
+	for (i = 0; i < 960 * l->h.channels; i++) {
+		int off = abs(got[i] - want[i * step]);
+
+		most = off > most ? off : most;
+		assert_true(how != DECODE || l->h.channels == 2 || want[2 * i] == want[2 * i + 1]);
+	}
+	return most;
+}
+
+/* Of SILK with losses, of hybrid and CELT without. */
+static void mono_is_what_a_stereo_decoder_gives(void **state)
+{
+	uint8_t packet[MAX_PACKET];
+	int kind, k, len, lost = 0;
+
+	(void)state;
+	for (kind = 0; kind < KINDS; kind++) {
+		OpusEncoder *enc = encoder_of(&in_mono[kind]);
+		struct listener l;
+
+		listener_init(&l);
+		for (k = 0; k < 1000; k++) {
+			len = sound(enc, &in_mono[kind], k, packet);
+			assert_int_equal(opus_packet_channels(packet, (size_t)len), 1);
+			if (kind == 0 && k > 0 && rnd(8) == 0) {
+				lost++;
+				continue;
+			}
+			for (; lost > 1; lost--)
+				assert_int_equal(listen_to(&l, CONCEAL, packet, len), 0);
+			if (lost == 1)
+				assert_int_equal(listen_to(&l, RECOVER, packet, len), 0);
+			lost = 0;
+			assert_int_equal(listen_to(&l, DECODE, packet, len), 0);
+			assert_int_equal(l.h.channels, 1);
+		}
+		listener_free(&l);
+		opus_encoder_destroy(enc);
+	}
+}
+
+/* After packets and silence frames in mono comes stereo: as if it had been stereo all along, or
+ * soon nearly so, and it stays. */
+static void mono_becomes_stereo_once(void **state)
+{
+	static const int before[] = { 0, 1, 5, HEARING_KEPT, HEARING_KEPT + 1, 50, 333 };
+	uint8_t packet[MAX_PACKET];
+	size_t i;
+	int kind, k, len, r;
+
+	(void)state;
+	for (i = 0; i < KINDS * sizeof(before) / sizeof(before[0]); i++) {
+		int n = before[i / KINDS];
+		OpusEncoder *mono, *stereo;
+		struct listener l;
+
+		kind = (int)i % KINDS;
+		mono = encoder_of(&in_mono[kind]);
+		stereo = encoder_of(&in_stereo[kind]);
+		listener_init(&l);
+		for (k = 0; k < n; k++) {
+			len = sound(mono, &in_mono[kind], k, packet);
+			assert_int_equal(listen_to(&l, DECODE, packet, len), 0);
+			assert_int_equal(l.h.channels, 1);
+		}
+		for (k = 0; k < 60; k++) {
+			len = sound(stereo, &in_stereo[kind], n + k, packet);
+			assert_int_equal(opus_packet_channels(packet, (size_t)len), 2);
+			if (k == 40) {
+				memcpy(packet, silence, sizeof(silence));
+				len = sizeof(silence);
+			}
+			r = listen_to(&l, DECODE, packet, len);
+			if (n <= HEARING_KEPT)
+				assert_int_equal(r, 0);
+			else
+				assert_in_range(r, 0, k < 20 ? 1000 : k < 40 ? 1 : 200);
+			assert_int_equal(l.h.channels, 2);
+		}
+		listener_free(&l);
+		opus_encoder_destroy(mono);
+		opus_encoder_destroy(stereo);
+	}
+}
+
+/* Where one channel is all that is wanted, stereo packets are heard in one. */
+static void one_channel_stays_one(void **state)
+{
+	OpusEncoder *enc = encoder_of(&in_stereo[2]);
+	struct decoder_pool pool = { 0 };
+	struct hearing h = { 0 };
+	uint8_t packet[MAX_PACKET];
+	int16_t pcm[960];
+	int k, len;
+
+	(void)state;
+	for (k = 0; k < 5; k++) {
+		len = sound(enc, &in_stereo[2], k, packet);
+		assert_int_equal(hearing_ready(&h, &pool, 1, packet, (size_t)len), TD_OK);
+		assert_int_equal(h.channels, 1);
+		assert_int_equal(decoder_decode(h.decoder, pcm, 960, packet, (size_t)len), TD_OK);
+		assert_int_equal(hearing_keep(&h, 1, packet, (size_t)len), TD_OK);
+		assert_int_equal(h.count, 0);
+	}
+	hearing_end(&h, &pool);
+	decoder_pool_free(&pool);
+	opus_encoder_destroy(enc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +459,9 @@ int main(void)
 		cmocka_unit_test(one_that_clips_is_found),
 		cmocka_unit_test(sound_is_what_opus_decode_gives),
 		cmocka_unit_test(noise_is_what_opus_decode_gives),
+		cmocka_unit_test(mono_is_what_a_stereo_decoder_gives),
+		cmocka_unit_test(mono_becomes_stereo_once),
+		cmocka_unit_test(one_channel_stays_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -798,7 +798,7 @@ static void one_byte_at_a_time(void **state)
 		assert_int_equal(u[s].frames, 30);
 		for (i = 0; i < u[s].frames; i++)
 			assert_memory_equal(u[s].frame[i].pcm, u[0].frame[i].pcm,
-				4u * u[0].frame[i].f.samples);
+				2u * u[0].frame[i].f.samples * u[0].frame[i].f.channels);
 		assert_memory_equal(u[s].sum, u[0].sum, sizeof(u[s].sum));
 	}
 	for (s = 0; s < 3; s++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "sinks/ogg_out.h"
 
-#include <ogg/ogg.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +16,12 @@ enum {
 	AT_SERIAL = 14,
 	AT_PAGE_NO = 18,
 	AT_CRC = 22,
-	AT_SEGMENTS = 26
+	AT_SEGMENTS = 26,
+	AT_LACING = 27
 };
-enum { FLAG_EOS = 4 };
+enum { FLAG_BOS = 2, FLAG_EOS = 4 };
+/* Room in front of a page's packets for the longest header; what is allocated at first. */
+enum { HEADER_MAX = AT_LACING + SEGMENTS_MAX, PAGE_ROOM = 4096 };
 
 /* A page of sound that may have to become the last one. */
 struct page_mark {
@@ -28,12 +31,15 @@ struct page_mark {
 
 struct ogg_out {
 	const struct td_output *out;
-	ogg_stream_state stream;
 	int error;
 	uint64_t at;      /* length of the output when all is stored */
 	uint64_t samples; /* of all packets */
 	uint32_t serial, page_count;
-	uint32_t page_samples, page_segments; /* of the page that is being filled */
+	/* The page that is being filled; its packets begin at HEADER_MAX. */
+	uint32_t page_samples, page_segments;
+	size_t body_len, page_cap;
+	uint8_t *page;
+	uint8_t lacing[SEGMENTS_MAX];
 	/* The pages of the last OGG_OUT_WINDOW bytes at least. */
 	struct page_mark *marks;
 	size_t mark_count, mark_cap;
@@ -51,10 +57,50 @@ static void put_le64(uint8_t *p, uint64_t v)
 	put_le32(p + 4, (uint32_t)(v >> 32));
 }
 
-static uint32_t get_le32(const uint8_t *p)
+/* ---- the checksum of RFC 3533, eight bytes a step ---- */
+
+/* [n][b] is that of b and n zero bytes. */
+static uint32_t crc_table[8][256];
+static pthread_once_t crc_once = PTHREAD_ONCE_INIT;
+
+static void crc_fill(void)
 {
-	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+	for (uint32_t b = 0; b < 256; b++) {
+		uint32_t crc = b << 24;
+
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc << 1 ^ ((crc & 0x80000000u) != 0 ? 0x04c11db7u : 0);
+		crc_table[0][b] = crc;
+	}
+	for (uint32_t n = 1; n < 8; n++) {
+		for (uint32_t b = 0; b < 256; b++) {
+			uint32_t crc = crc_table[n - 1][b];
+
+			crc_table[n][b] = crc << 8 ^ crc_table[0][crc >> 24];
+		}
+	}
 }
+
+static uint32_t crc_byte(uint32_t crc, uint8_t byte)
+{
+	return crc << 8 ^ crc_table[0][crc >> 24 ^ byte];
+}
+
+static uint32_t crc_of(const uint8_t *p, size_t len)
+{
+	uint32_t crc = 0;
+
+	for (; len >= 8; p += 8, len -= 8)
+		crc = crc_table[7][crc >> 24 ^ p[0]] ^ crc_table[6][(crc >> 16 & 0xff) ^ p[1]] ^
+			crc_table[5][(crc >> 8 & 0xff) ^ p[2]] ^ crc_table[4][(crc & 0xff) ^ p[3]] ^
+			crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]] ^
+			crc_table[0][p[7]];
+	for (; len > 0; p++, len--)
+		crc = crc_byte(crc, *p);
+	return crc;
+}
+
+/* ---- pages ---- */
 
 int ogg_out_new(struct ogg_out **ret, const struct td_output *out, uint32_t serial)
 {
@@ -62,10 +108,12 @@ int ogg_out_new(struct ogg_out **ret, const struct td_output *out, uint32_t seri
 
 	if (o == NULL)
 		return TD_SINK_ERR_NOMEM;
-	if (ogg_stream_init(&o->stream, (int)serial) != 0) {
+	if ((o->page = malloc(PAGE_ROOM)) == NULL) {
 		free(o);
 		return TD_SINK_ERR_NOMEM;
 	}
+	pthread_once(&crc_once, crc_fill);
+	o->page_cap = PAGE_ROOM;
 	o->out = out;
 	o->serial = serial;
 	*ret = o;
@@ -76,7 +124,7 @@ void ogg_out_free(struct ogg_out *o)
 {
 	if (o == NULL)
 		return;
-	ogg_stream_clear(&o->stream);
+	free(o->page);
 	free(o->marks);
 	free(o);
 }
@@ -87,7 +135,7 @@ uint64_t ogg_out_samples(const struct ogg_out *o)
 }
 
 /* Remembers a page; forgets those that the output cannot take back any more. */
-static int mark_add(struct ogg_out *o, const ogg_page *page, uint32_t len)
+static int mark_add(struct ogg_out *o, uint32_t crc, uint32_t len)
 {
 	size_t old = 0;
 
@@ -113,52 +161,60 @@ static int mark_add(struct ogg_out *o, const ogg_page *page, uint32_t len)
 		.at = o->at,
 		.len = len,
 		.granule = o->samples,
-		.crc = get_le32(page->header + AT_CRC),
+		.crc = crc,
 	};
 	return TD_OK;
 }
 
-static int page_write(struct ogg_out *o, ogg_page *page)
-{
-	uint32_t len = (uint32_t)(page->header_len + page->body_len);
-	int r;
-
-	if (o->samples > 0 && (r = mark_add(o, page, len)) < 0)
-		return r;
-	o->at += len;
-	o->page_count++;
-	if ((r = o->out->append(o->out->user, page->header, (size_t)page->header_len)) < 0)
-		return r;
-	return o->out->append(o->out->user, page->body, (size_t)page->body_len);
-}
-
 int ogg_out_flush(struct ogg_out *o)
 {
-	ogg_page page;
+	uint8_t *p = o->page + HEADER_MAX - AT_LACING - o->page_segments;
+	uint32_t len = (uint32_t)(AT_LACING + o->page_segments + o->body_len), crc;
 
-	/* By itself libogg would end a page after 4 KiB. */
-	while (o->error == TD_OK &&
-		ogg_stream_flush_fill(&o->stream, &page, SEGMENTS_MAX * SEGMENT + 1) != 0)
-		o->error = page_write(o, &page);
+	if (o->error != TD_OK || o->page_segments == 0)
+		return o->error;
+	memcpy(p, "OggS\0", AT_FLAGS);
+	p[AT_FLAGS] = o->page_count == 0 ? FLAG_BOS : 0;
+	put_le64(p + AT_GRANULE, o->samples);
+	put_le32(p + AT_SERIAL, o->serial);
+	put_le32(p + AT_PAGE_NO, o->page_count);
+	put_le32(p + AT_CRC, 0);
+	p[AT_SEGMENTS] = (uint8_t)o->page_segments;
+	memcpy(p + AT_LACING, o->lacing, o->page_segments);
+	crc = crc_of(p, len);
+	put_le32(p + AT_CRC, crc);
 	o->page_samples = o->page_segments = 0;
-	return o->error;
+	o->body_len = 0;
+	if (o->samples > 0 && (o->error = mark_add(o, crc, len)) < 0)
+		return o->error;
+	o->at += len;
+	o->page_count++;
+	return o->error = o->out->append(o->out->user, p, len);
 }
 
 static int packet_add(struct ogg_out *o, const uint8_t *data, size_t len, uint32_t samples)
 {
-	ogg_packet op = {
-		.packet = (unsigned char *)(uintptr_t)data, /* libogg only reads it */
-		.bytes = (long)len,
-		.granulepos = (ogg_int64_t)(o->samples + samples),
-	};
+	size_t end = HEADER_MAX + o->body_len, cap = o->page_cap, rest;
 
 	if (o->error != TD_OK)
 		return o->error;
-	if (ogg_stream_packetin(&o->stream, &op) != 0)
-		return o->error = TD_SINK_ERR_NOMEM;
+	while (cap < end + len)
+		cap *= 2;
+	if (cap > o->page_cap) {
+		uint8_t *page = realloc(o->page, cap);
+
+		if (page == NULL)
+			return o->error = TD_SINK_ERR_NOMEM;
+		o->page = page;
+		o->page_cap = cap;
+	}
+	memcpy(o->page + end, data, len);
+	o->body_len += len;
+	for (rest = len; rest >= SEGMENT; rest -= SEGMENT)
+		o->lacing[o->page_segments++] = SEGMENT;
+	o->lacing[o->page_segments++] = (uint8_t)rest;
 	o->samples += samples;
 	o->page_samples += samples;
-	o->page_segments += (uint32_t)(len / SEGMENT + 1);
 	return TD_OK;
 }
 
@@ -178,15 +234,6 @@ int ogg_out_packet(struct ogg_out *o, const uint8_t *data, size_t len, uint32_t 
 		(r = ogg_out_flush(o)) < 0)
 		return r;
 	return packet_add(o, data, len, samples);
-}
-
-/* One more byte into the checksum of RFC 3533. */
-static uint32_t crc_byte(uint32_t crc, uint8_t byte)
-{
-	crc ^= (uint32_t)byte << 24;
-	for (int i = 0; i < 8; i++)
-		crc = crc << 1 ^ ((crc & 0x80000000u) != 0 ? 0x04c11db7u : 0);
-	return crc;
 }
 
 /*

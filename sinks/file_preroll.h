@@ -12,7 +12,7 @@
  * The last 80 ms of a track of Opus packets: what the decoder of a part that begins now has to hear
  * first, so that it is in the state it would have been in (RFC 7845 section 4.2).
  */
-enum { PREROLL_SAMPLES = 3840, PREROLL_ITEMS = 80 };
+enum { PREROLL_SAMPLES = 3840, PREROLL_ITEMS = 80, PREROLL_ITEMS_MIN = 8 };
 
 struct preroll_item {
 	uint32_t samples;
@@ -24,8 +24,8 @@ struct preroll_item {
 
 /* Zeroed: empty. */
 struct file_preroll {
-	struct preroll_item items[PREROLL_ITEMS]; /* a ring */
-	uint32_t first, count;
+	struct preroll_item *items; /* a ring of cap, no larger than it has to be */
+	uint32_t first, count, cap;
 	uint64_t samples; /* of all of them */
 };
 
@@ -33,7 +33,7 @@ void preroll_free(struct file_preroll *p);
 
 /* What the track was given, in order. TD_ERR_NOMEM. */
 int preroll_packet(struct file_preroll *p, const struct td_packet *packet);
-void preroll_silence(struct file_preroll *p, uint64_t n);
+int preroll_silence(struct file_preroll *p, uint64_t n);
 
 /* How long it is for a part that begins `at` samples into the sound of the track: at least 80 ms,
  * and such that packets stay at the same multiples of 2.5 ms. */

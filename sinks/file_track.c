@@ -507,8 +507,8 @@ static int put_silence(void *user, uint64_t samples)
 	uint64_t n, size = t->session->conf.split_bytes;
 	int r;
 
-	if (t->preroll != NULL)
-		preroll_silence(t->preroll, samples);
+	if (t->preroll != NULL && (r = preroll_silence(t->preroll, samples)) < 0)
+		return r;
 	while (samples > 0 && t->writer != NULL) {
 		n = room(t, samples);
 		if (t->writer == NULL)

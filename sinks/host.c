@@ -25,6 +25,8 @@
 /* How often what was received is made to last: with ticks half a second apart, at each of them, so
  * that not a second is missing when we are killed. */
 #define REFRESH_NS (400 * TD_MS_NS)
+/* A replay has one with every frame. */
+#define REFRESH_REPLAY_NS (900 * TD_MS_NS)
 /* How often sinks are watched, and the manifest follows when more than numbers in it changed. */
 #define WATCH_NS TD_SEC_NS
 #define MANIFEST_NS (5 * TD_SEC_NS)
@@ -760,7 +762,7 @@ void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 		s->now_ns = now_ns;
 	if (s->live)
 		heard(s, now_ns);
-	if (s->now_ns - s->refreshed_ns < REFRESH_NS)
+	if (s->now_ns - s->refreshed_ns < (s->live ? REFRESH_NS : REFRESH_REPLAY_NS))
 		return;
 	s->refreshed_ns = s->now_ns;
 	watch_folder(s);

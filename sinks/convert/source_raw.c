@@ -51,6 +51,8 @@ int source_raw_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_
 {
 	uint32_t frame = raw_form_frame(&s->form);
 	size_t want = (size_t)(max < SOURCE_BLOCK ? max : SOURCE_BLOCK) * frame, got;
+	/* Samples that are as they should be are read into their place. */
+	bool same = s->form.format == RAW_S16LE;
 
 	*ret_n = 0;
 	*ret_silent = false;
@@ -63,7 +65,7 @@ int source_raw_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_
 		if (want > s->end - s->at)
 			want = (size_t)(s->end - s->at);
 	}
-	if (input_read(&s->in, s->buf, want, s->at, &got) < 0)
+	if (input_read(&s->in, same ? (void *)pcm : s->buf, want, s->at, &got) < 0)
 		return fault_set(fault, TD_ERR_IO, "cannot be read: %s", strerror(errno));
 	if (s->in.shrank)
 		return fault_set(fault, TD_ERR_TRUNCATED, "became shorter while it was read");
@@ -72,6 +74,7 @@ int source_raw_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_
 			got % frame, got % frame == 1 ? " is" : "s are");
 	s->at += got;
 	*ret_n = got / frame;
-	raw_form_samples(pcm, s->buf, got / frame * s->form.channels, s->form.format);
+	if (!same)
+		raw_form_samples(pcm, s->buf, got / frame * s->form.channels, s->form.format);
 	return TD_OK;
 }

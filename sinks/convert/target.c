@@ -17,6 +17,9 @@
 #include "sinks/outfile.h"
 
 enum { TARGET_NAME_MAX = 512, TARGET_BLOCK = 1 << 16 };
+/* So much at a time is sent to the disk already while the rest is made: it is waited for in the
+ * end. */
+enum { TARGET_AHEAD = 8 << 20 };
 
 /* A small file that goes with it. */
 struct beside {
@@ -30,6 +33,7 @@ struct target {
 	struct td_output output;
 	int dir_fd, fd; /* fd: of the file, to read from and to hold its lock */
 	bool stdout_too, committed, created;
+	uint64_t ahead; /* up to here it was sent to the disk */
 	char name[TARGET_NAME_MAX], part[TARGET_NAME_MAX];
 	struct beside besides[OUTFILE_BESIDE_MAX];
 };
@@ -41,7 +45,15 @@ static int part_name(char ret[static TARGET_NAME_MAX], const char *name)
 
 static int output_append(void *user, const void *data, size_t len)
 {
-	return outfile_append(((struct target *)user)->file, data, len);
+	struct target *t = user;
+	uint64_t length = outfile_length(t->file);
+
+	if (length >= t->ahead + TARGET_AHEAD && !t->stdout_too) {
+		(void)sync_file_range(t->fd, (off_t)t->ahead, (off_t)(length - t->ahead),
+			SYNC_FILE_RANGE_WRITE);
+		t->ahead = length;
+	}
+	return outfile_append(t->file, data, len);
 }
 
 static int output_zeros(void *user, uint64_t len)

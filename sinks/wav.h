@@ -5,8 +5,8 @@
 #include "sinks/sink.h"
 
 /*
- * WAV: 16 bit, 1 or 2 channels, any rate, by libsndfile. No times and no titles: every chunk more
- * would be one more header to keep at one length; the manifest has them. A plain RIFF header
+ * WAV: 16 bit, 1 or 2 channels, any rate. No times and no titles: every chunk more would be one
+ * more thing to keep at one length; the manifest has them. A plain RIFF header
  * (format tag 1, which every reader knows) up to 4 GiB, RF64 (EBU Tech 3306) beyond; both are
  * WAV_DATA_OFFSET bytes, so the change needs no copying and happens with one write.
  */

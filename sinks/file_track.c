@@ -260,7 +260,8 @@ static void make_conf(struct file_track *t, uint64_t position)
 		.position = position,
 		.title = t->title,
 		.album = s->info->name,
-		.options = s->conf.writer_options };
+		.options = s->conf.writer_options,
+		.live = s->info->live };
 	if (s->info->start_utc_ns != 0)
 		t->conf.start_utc_ns =
 			s->info->start_utc_ns + (uint64_t)td_samples_to_ns((int64_t)position);

@@ -119,6 +119,8 @@ static int teardown(void **state)
 static struct sink_spec *spec;
 static bool wants_packets; /* nobody else is given them: to encode takes a while */
 
+static bool live;
+
 static void begin(const char *name, const char *sink)
 {
 	const struct sink_spec *specs[1];
@@ -132,6 +134,7 @@ static void begin(const char *name, const char *sink)
 		.start_utc_ns = START_UTC,
 		.specs = specs,
 		.spec_count = 1,
+		.live = live,
 		.event = on_event,
 	};
 	char err[512] = "";
@@ -912,6 +915,20 @@ static void expect_call(size_t i, char kind, uint64_t samples, uint8_t first)
 			calls[i].samples, calls[i].first);
 }
 
+/* What a writer may take its time for depends on it. */
+static void writers_know_what_is_live(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		live = i == 1;
+		begin_spy("file:format=spy,taste=sour,channels=1,name={ssrc}");
+		live = false;
+		packet(850, 1, 0);
+		assert_int_equal(end(1000), 0);
+		assert_int_equal(calls[0].conf.live, i);
+	}
+}
+
 /* Packets are passed on as they came; a part begins with the last 80 ms once more. */
 static void packets_are_passed_on(void **state)
 {
@@ -1293,6 +1310,7 @@ int main(void)
 		TEST(all_parts_are_renamed),
 		TEST(names_that_are_taken),
 		TEST(refused),
+		TEST(writers_know_what_is_live),
 		TEST(packets_are_passed_on),
 		TEST(a_packet_that_is_none),
 		TEST(killed_at_any_moment),

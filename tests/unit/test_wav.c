@@ -435,6 +435,42 @@ static void beyond_4_gib(void **state)
 	sf_close(snd);
 }
 
+/* Every byte of both headers, as libsndfile 1.2 writes them. */
+static void headers(void **state)
+{
+	static const uint8_t riff[WAV_DATA_OFFSET] = "RIFF\x68\x0f\0\0WAVE"
+						     "fmt \x10\0\0\0\1\0\2\0\x80\xbb\0\0"
+						     "\0\xee\2\0\4\0\x10\0JUNK\x3c";
+	static const uint8_t rf64[WAV_DATA_OFFSET] =
+		"RF64\xff\xff\xff\xff"
+		"WAVEds64\x1c\0\0\0\x68\xbc\xa0\x65\1\0\0\0\0\xbc\xa0\x65\1\0\0\0"
+		"\0\x5e\xd0\xb2\0\0\0\0\0\0\0\0"
+		"fmt \x28\0\0\0\xfe\xff\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x10\0\x16\0\x10\0"
+		"\4\0\0\0\1\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+		"PAD \0\0\0\0data\xff\xff\xff\xff";
+	uint8_t got[WAV_DATA_OFFSET], want[WAV_DATA_OFFSET];
+	struct out o;
+	int fd;
+
+	(void)state;
+	out_open(&o, "a.wav", 2);
+	assert_int_equal(wav_writer.silence(o.wav, FRAME), 0);
+	assert_int_equal(out_close(&o, 0), FRAME);
+	memcpy(want, riff, sizeof(want));
+	memcpy(want + WAV_DATA_OFFSET - 8, "data\0\x0f\0\0", 8);
+	fd = openat(dir_fd, "a.wav", O_RDONLY);
+	assert_int_equal(pread(fd, got, sizeof(got), 0), sizeof(got));
+	assert_memory_equal(got, want, sizeof(want));
+	close(fd);
+	out_open(&o, "b.wav", 1);
+	assert_int_equal(wav_writer.silence(o.wav, 3000000000), 0);
+	assert_int_equal(out_close(&o, 0), 3000000000);
+	fd = openat(dir_fd, "b.wav", O_RDONLY);
+	assert_int_equal(pread(fd, got, sizeof(got), 0), sizeof(got));
+	assert_memory_equal(got, rf64, sizeof(got));
+	close(fd);
+}
+
 /* ---- the file layer under failures ---- */
 
 static size_t disk_left, calls;
@@ -675,6 +711,7 @@ int main(void)
 		TEST(header_never_promises_more_than_there_is),
 		TEST(killed_file_is_valid),
 		TEST(beyond_4_gib),
+		TEST(headers),
 		TEST(short_and_interrupted_writes),
 		TEST(disk_full),
 		TEST(disk_full_at_open),

@@ -54,7 +54,8 @@ struct lane_thread_ops {
 	void (*session_event)(void *user, uint64_t conn, const struct sink_event *event);
 	/* For a second, no encrypted frame of this user opened that should have. */
 	void (*failing)(void *user, uint64_t conn, uint64_t user_id);
-	/* What the unpacker counted since last time, and sound that came back (samples). */
+	/* What the unpacker counted since last time, and sound that came back (samples, of one or
+	 * more messages). */
 	void (*counted)(void *user, const uint64_t delta[static COUNTER_COUNT]);
 	void (*sound)(void *user, unsigned samples);
 };

@@ -169,7 +169,8 @@ static void on_counted(void *user, const uint64_t delta[static COUNTER_COUNT])
 static void on_sound(void *user, unsigned samples)
 {
 	(void)user;
-	CHECK(samples >= 1 && samples <= 5760);
+	/* Of one read: as much as Opus packets of 120 ms can be said to be in a few bytes each. */
+	CHECK(samples >= 1 && samples <= 5760 * (256 * 1024 / sizeof(struct ipc_opus)));
 }
 
 static void on_worker_down(void *user, const char *why)

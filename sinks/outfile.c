@@ -6,13 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/err.h"
 
 /* Writes end at multiples of this, so that most are whole pages at page boundaries. */
-enum { OUTFILE_BLOCK = 64 * 1024, OUTFILE_ALIGN = 4096 };
+enum { OUTFILE_BLOCK = 64 * 1024 };
 
 struct outfile {
 	int fd, dir_fd;
@@ -35,6 +36,17 @@ void outfile_test_sys(const struct outfile_sys *replacement)
 	sys = replacement != NULL ? replacement : &real_sys;
 }
 
+/* Not of the heap, where files that come and go would leave holes that fit nothing, and all of it
+ * at once: a call does not need more memory whenever somebody talks longer than anybody did before.
+ */
+static void *make_buffer(void)
+{
+	void *p = mmap(NULL, OUTFILE_BLOCK, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	return p != MAP_FAILED ? p : NULL;
+}
+
 int outfile_create(struct outfile **ret, int dir_fd, const char *name)
 {
 	struct outfile *f;
@@ -46,7 +58,7 @@ int outfile_create(struct outfile **ret, int dir_fd, const char *name)
 	f->dir_fd = dir_fd;
 	if ((f->name = strdup(name)) == NULL)
 		goto out;
-	if ((f->buf = aligned_alloc(OUTFILE_ALIGN, OUTFILE_BLOCK)) == NULL)
+	if ((f->buf = make_buffer()) == NULL)
 		goto out;
 	r = TD_ERR_IO;
 	f->fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -69,8 +81,9 @@ void outfile_free(struct outfile *f)
 		return;
 	if (f->fd >= 0)
 		close(f->fd);
+	if (f->buf != NULL)
+		munmap(f->buf, OUTFILE_BLOCK);
 	free(f->name);
-	free(f->buf);
 	free(f);
 	errno = saved;
 }

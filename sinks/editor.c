@@ -18,8 +18,8 @@ enum { WHO_MAX = 32 };
 
 struct label {
 	uint64_t from, to;
-	size_t order;
-	char who[WHO_MAX]; /* "" when text says it */
+	uint32_t order;
+	uint32_t who; /* index in seen; of no meaning where there is a text */
 	char *text;
 };
 
@@ -34,11 +34,12 @@ struct seen {
 struct editor {
 	unsigned sink;
 	bool failed; /* no memory */
+	bool many_labels, many_items;
 	struct label *labels;
 	size_t label_count, label_cap;
 	struct seen *seen;
 	size_t seen_count, seen_cap;
-	size_t mark_count;
+	size_t mark_count, item_count;
 	struct memstream lof, marks, tracks; /* marks and tracks are the REAPER project's */
 };
 
@@ -165,27 +166,33 @@ static bool seen_before(const struct editor *e, const struct seen *s, bool *ret_
 	return found;
 }
 
-static void add_label(struct editor *e, uint64_t from, uint64_t to, const char *who, char *text)
+static void add_label(struct editor *e, uint64_t from, uint64_t to, size_t who, char *text)
 {
 	void *array = e->labels;
 	struct label *l;
 
-	if (!grow(e, &array, &e->label_cap, e->label_count, sizeof(*e->labels))) {
+	e->many_labels = e->many_labels || e->label_count >= EDITOR_LABELS_MAX;
+	if (e->many_labels || !grow(e, &array, &e->label_cap, e->label_count, sizeof(*e->labels))) {
 		free(text);
 		return;
 	}
 	e->labels = array;
 	l = &e->labels[e->label_count];
-	*l = (struct label){ .from = from, .to = to, .order = e->label_count++, .text = text };
-	snprintf(l->who, sizeof(l->who), "%s", who);
+	*l = (struct label){ from, to, (uint32_t)e->label_count++, (uint32_t)who, text };
 }
 
 /* `samples` of a file from `offset` on, at `position` of the session. */
-static void put_item(FILE *f, const char *type, const char *file, uint64_t position,
+static void put_item(struct editor *e, const char *type, const char *file, uint64_t position,
 	uint64_t offset, uint64_t samples)
 {
+	FILE *f = e->tracks.stream;
+
 	if (samples == 0)
 		return;
+	e->many_items = e->many_items || e->item_count >= EDITOR_ITEMS_MAX;
+	if (e->many_items)
+		return;
+	e->item_count++;
 	fputs("    <ITEM\n      POSITION ", f);
 	put_seconds(f, position);
 	fputs("\n      LENGTH ", f);
@@ -201,7 +208,8 @@ static void put_item(FILE *f, const char *type, const char *file, uint64_t posit
 
 /* A part as one item, or several where silence was cut out of it; *cut goes on from part to part.
  */
-static void put_part(FILE *f, const struct td_file *file, const struct td_part *part, uint32_t *cut)
+static void put_part(struct editor *e, const struct td_file *file, const struct td_part *part,
+	uint32_t *cut)
 {
 	const char *type = source_type(file->format);
 	uint64_t position = part->position, offset = 0;
@@ -216,7 +224,7 @@ static void put_part(FILE *f, const struct td_file *file, const struct td_part *
 			c = &file->cuts[(*cut)++];
 			n = c->position - position;
 		}
-		put_item(f, type, part->file, position, offset, n);
+		put_item(e, type, part->file, position, offset, n);
 		offset += n;
 		position = c != NULL ? c->position + c->samples : position + n;
 	}
@@ -243,7 +251,7 @@ static void add_track(struct editor *e, const struct td_file *file, const char *
 	put_quoted(f, who);
 	fputs("\n", f);
 	for (uint32_t i = 0; i < count; i++) {
-		put_part(f, file, &parts[i], &cut);
+		put_part(e, file, &parts[i], &cut);
 		if (parts[i].samples == 0 || !fits_lof(parts[i].file))
 			continue;
 		fprintf(e->lof.stream, "file \"%s\" offset ", parts[i].file);
@@ -253,25 +261,31 @@ static void add_track(struct editor *e, const struct td_file *file, const char *
 	fputs("  >\n", f);
 }
 
+static void name_speaker(char ret[static WHO_MAX], const struct seen *s)
+{
+	if (s->user_id != 0)
+		snprintf(ret, WHO_MAX, "%" PRIu64, s->user_id);
+	else
+		snprintf(ret, WHO_MAX, "ssrc-%" PRIu32, s->ssrc);
+}
+
 void editor_file(void *editor, const struct td_file *file)
 {
 	struct editor *e = editor;
 	struct seen s = { file->user_id, file->ssrc_count > 0 ? file->ssrcs[0] : 0, e->sink,
 		false };
 	bool found, opened;
-	char who[WHO_MAX];
 	void *array = e->seen;
+	char who[WHO_MAX];
 
 	if (file->file == NULL)
 		return;
-	if (file->user_id != 0)
-		snprintf(who, sizeof(who), "%" PRIu64, file->user_id);
-	else
-		snprintf(who, sizeof(who), "ssrc-%" PRIu32, s.ssrc);
+	name_speaker(who, &s);
 	found = seen_before(e, &s, &opened);
 	for (uint32_t i = 0; i < file->spurt_count && !found; i++)
 		add_label(e, file->spurts[i].first_sample,
-			file->spurts[i].first_sample + file->spurts[i].samples, who, NULL);
+			file->spurts[i].first_sample + file->spurts[i].samples, e->seen_count,
+			NULL);
 	s.open = !opened && source_type(file->format) != NULL;
 	if (s.open)
 		add_track(e, file, who);
@@ -302,7 +316,7 @@ void editor_event(void *editor, uint64_t at, const char *type, const char *text)
 		put_quoted(e->marks.stream, text);
 		fputs(" 0\n", e->marks.stream);
 	}
-	add_label(e, at, at, "", copy);
+	add_label(e, at, at, 0, copy);
 }
 
 /* ---- the files ---- */
@@ -322,12 +336,15 @@ static void put_labels(struct editor *e, FILE *f)
 		qsort(e->labels, e->label_count, sizeof(*e->labels), by_time);
 	for (size_t i = 0; i < e->label_count; i++) {
 		const struct label *l = &e->labels[i];
+		char who[WHO_MAX];
 
+		if (l->text == NULL)
+			name_speaker(who, &e->seen[l->who]);
 		put_seconds(f, l->from);
 		fputs("\t", f);
 		put_seconds(f, l->to);
 		fputs("\t", f);
-		put_line(f, l->text != NULL ? l->text : l->who, '\0', '\0');
+		put_line(f, l->text != NULL ? l->text : who, '\0', '\0');
 		fputs("\n", f);
 	}
 }
@@ -356,6 +373,8 @@ int editor_write(struct editor *e, int dir_fd, size_t i)
 
 	if (e->seen_count == 0 && !e->failed)
 		return TD_OK;
+	if (i == 0 ? e->many_labels : e->many_items)
+		return TD_ERR_LIMIT;
 	if (!memstream_open(&t))
 		return r;
 	if (i == 0)

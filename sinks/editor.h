@@ -18,7 +18,12 @@
  * A speaker who was recorded in several formats is there once, in the first one that can be opened.
  * One thread.
  */
-enum { EDITOR_FILES = 3 };
+enum {
+	EDITOR_FILES = 3,
+	/* Beyond these many a file is not made; no editor would open it. */
+	EDITOR_LABELS_MAX = 500000,
+	EDITOR_ITEMS_MAX = 500000,
+};
 extern const char *const editor_file_names[EDITOR_FILES];
 
 struct editor;
@@ -35,7 +40,7 @@ void editor_file(void *editor, const struct td_file *file);
 void editor_event(void *editor, uint64_t at, const char *type, const char *text);
 
 /* Writes editor_file_names[i]; nothing, when there was no track. TD_ERR_IO with errno,
- * TD_ERR_NOMEM. */
+ * TD_ERR_NOMEM, TD_ERR_LIMIT. */
 int editor_write(struct editor *e, int dir_fd, size_t i);
 
 #endif

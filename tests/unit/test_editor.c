@@ -297,6 +297,41 @@ static void a_full_disk(void **state)
 	expect("session.lof", "file \"7.wav\" offset 0.000000\n");
 }
 
+/* Of a session of weeks: what would be too long is not there, the rest is. */
+static void too_long_for_an_editor(void **state)
+{
+	enum { MANY = 100000 };
+	static struct td_spurt spurts[MANY];
+	static struct td_cut cuts[MANY];
+	struct td_file file = { .size = sizeof(file),
+		.file = "7.wav",
+		.format = "wav",
+		.samples = 2 * MANY,
+		.user_id = 1,
+		.spurts = spurts };
+
+	(void)state;
+	for (uint64_t i = 0; i < MANY; i++) {
+		spurts[i] = (struct td_spurt){ 20000 * i, 9600 };
+		cuts[i] = (struct td_cut){ 3 * i + 1, 2 };
+	}
+	editor_sink(e);
+	file.spurt_count = MANY;
+	for (; file.user_id <= EDITOR_LABELS_MAX / MANY; file.user_id++)
+		editor_file(e, &file);
+	assert_int_equal(editor_write(e, dir_fd, 0), 0);
+	editor_event(e, 1, "mark", "one more");
+	assert_int_equal(editor_write(e, dir_fd, 0), TD_ERR_LIMIT);
+	assert_int_equal(editor_write(e, dir_fd, 2), 0);
+	file.spurt_count = 0;
+	file.cuts = cuts;
+	file.cut_count = MANY;
+	for (size_t i = 0; i < EDITOR_ITEMS_MAX / MANY; i++, file.user_id++)
+		editor_file(e, &file);
+	assert_int_equal(editor_write(e, dir_fd, 1), TD_ERR_LIMIT);
+	assert_int_equal(editor_write(e, dir_fd, 2), TD_ERR_LIMIT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -308,6 +343,7 @@ int main(void)
 		TEST(any_text_is_safe),
 		TEST(without_tracks_there_is_nothing),
 		TEST(a_full_disk),
+		TEST(too_long_for_an_editor),
 	};
 
 	return cmocka_run_group_tests_name("editor", tests, NULL, NULL);

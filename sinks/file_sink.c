@@ -26,28 +26,35 @@ static void file_wants(const char *const *options, struct td_wants *ret)
 	ret->channels = conf.channels;
 }
 
+static void file_close(void *state)
+{
+	struct file_session *s = state;
+
+	file_session_unlist(s);
+	spill_free(s->spill);
+	free(s);
+}
+
 static int file_begin(void **ret_state, const struct td_host *host,
 	const struct td_session *session, const char *const *options)
 {
 	struct file_session *s = calloc(1, sizeof(*s));
 	char err[256];
-	int r;
+	int r = TD_ERR_NOMEM;
 
 	if (s == NULL)
-		return TD_ERR_NOMEM;
+		return r;
 	s->host = s->outage.host = host;
 	s->info = session;
-	if ((r = file_conf_read(&s->conf, options, err, sizeof(err))) < 0) {
-		free(s);
+	if ((r = spill_new(&s->spill)) < 0 ||
+		(r = file_conf_read(&s->conf, options, err, sizeof(err))) < 0) {
+		file_close(s);
 		return r;
 	}
+	if (s->conf.max_silence != FILE_KEEP_ALL)
+		spill_open(s->spill, session->dir_fd);
 	*ret_state = s;
 	return TD_OK;
-}
-
-static void file_close(void *state)
-{
-	free(state);
 }
 
 static int file_tick(void *state, uint64_t now_ns)
@@ -55,6 +62,7 @@ static int file_tick(void *state, uint64_t now_ns)
 	struct file_session *s = state;
 
 	(void)now_ns;
+	file_session_unlist(s);
 	outage_tick(&s->outage, false);
 	return TD_OK;
 }

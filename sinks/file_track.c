@@ -51,9 +51,10 @@ struct file_track {
 	unsigned take; /* of the stem */
 
 	uint64_t position, cut_samples, out;
-	uint64_t quiet; /* position samples of silence that came last */
-	struct td_cut *cuts;
-	uint32_t cut_count, cut_cap;
+	uint64_t quiet;         /* position samples of silence that came last */
+	struct spill_list cuts; /* struct td_cut, but for the last one */
+	struct td_cut cut;      /* that one, of cut_count */
+	uint32_t cut_count;
 	bool cuts_full;
 
 	struct shape *shape;          /* NULL: the rate stays */
@@ -161,13 +162,29 @@ static uint64_t sound(const struct file_track *t)
 	return t->position - t->cut_samples;
 }
 
+static struct td_cut cut_at(const struct file_track *t, uint32_t i)
+{
+	static const struct td_cut unreadable = { UINT64_MAX, 0 };
+	struct td_cut cut = t->cut;
+
+	if (i + 1 < t->cut_count &&
+		spill_read(t->session->spill, &t->cuts, i * sizeof(cut), &cut, sizeof(cut)) < 0)
+		return unreadable;
+	return cut;
+}
+
 /* Position of a sample of the sound; called with ever later ones that have been written. */
 static uint64_t position_of(struct file_track *t, uint64_t at)
 {
 	struct cut_cursor *c = &t->now;
+	struct td_cut cut;
 
-	while (c->index < t->cut_count && t->cuts[c->index].position - c->before <= at)
-		c->before += t->cuts[c->index++].samples;
+	for (; c->index < t->cut_count; c->index++) {
+		cut = cut_at(t, c->index);
+		if (cut.position - c->before > at)
+			break;
+		c->before += cut.samples;
+	}
 	return at + c->before;
 }
 
@@ -175,12 +192,14 @@ static uint64_t position_of(struct file_track *t, uint64_t at)
 static uint64_t sound_before(struct file_track *t, uint64_t position)
 {
 	struct cut_cursor *c = &t->due;
+	struct td_cut cut;
 
-	while (c->index < t->cut_count &&
-		t->cuts[c->index].position + t->cuts[c->index].samples <= position)
-		c->before += t->cuts[c->index++].samples;
-	if (c->index < t->cut_count && t->cuts[c->index].position < position)
-		position = t->cuts[c->index].position;
+	for (; c->index < t->cut_count; c->index++) {
+		cut = cut_at(t, c->index);
+		if (cut.position + cut.samples > position)
+			return (cut.position < position ? cut.position : position) - c->before;
+		c->before += cut.samples;
+	}
 	return position - c->before;
 }
 
@@ -583,24 +602,25 @@ static int keep_silence(struct file_track *t, uint64_t n)
 				: put_silence(t, n);
 }
 
+/* The last one ends at the present position. */
+static bool cut_goes_on(const struct file_track *t)
+{
+	return t->cut_count > 0 && t->cut.position + t->cut.samples == t->position;
+}
+
 static int cut_silence(struct file_track *t, uint64_t n)
 {
-	struct td_cut *last = t->cut_count > 0 ? &t->cuts[t->cut_count - 1] : NULL;
+	int r;
 
-	if (last == NULL || last->position + last->samples != t->position) {
-		if (t->cut_count == t->cut_cap) {
-			uint32_t cap = t->cut_cap > 0 ? t->cut_cap * 2 : 16;
-			struct td_cut *cuts = realloc(t->cuts, cap * sizeof(*cuts));
-
-			if (cuts == NULL)
-				return TD_ERR_NOMEM;
-			t->cuts = cuts;
-			t->cut_cap = cap;
-		}
-		last = &t->cuts[t->cut_count++];
-		*last = (struct td_cut){ .position = t->position };
+	if (!cut_goes_on(t)) {
+		if (t->cut_count > 0 &&
+			(r = spill_append(t->session->spill, &t->cuts, &t->cut, sizeof(t->cut))) <
+				0)
+			return r;
+		t->cut_count++;
+		t->cut = (struct td_cut){ .position = t->position };
 	}
-	last->samples += n;
+	t->cut.samples += n;
 	t->position += n;
 	t->cut_samples += n;
 	return TD_OK;
@@ -609,10 +629,7 @@ static int cut_silence(struct file_track *t, uint64_t n)
 /* Whether silence may be left out at the present position. */
 static bool may_cut(struct file_track *t)
 {
-	const struct td_cut *last = t->cut_count > 0 ? &t->cuts[t->cut_count - 1] : NULL;
-
-	if (t->cut_count < cuts_max ||
-		(last != NULL && last->position + last->samples == t->position))
+	if (t->cut_count < cuts_max || cut_goes_on(t))
 		return true;
 	if (!t->cuts_full) {
 		t->cuts_full = true;
@@ -748,7 +765,7 @@ void file_track_free(void *track)
 		free(t->names[i]);
 	free(t->names);
 	free(t->parts);
-	free(t->cuts);
+	spill_list_free(&t->cuts);
 	free(t);
 }
 
@@ -875,6 +892,26 @@ void file_track_named(void *track, uint64_t user_id, uint32_t own)
 	}
 }
 
+void file_session_unlist(struct file_session *s)
+{
+	spill_unload(s->listed, s->listed_len, sizeof(*s->listed));
+	s->listed = NULL;
+}
+
+/* A list that cannot be read is left out. */
+static void list_cuts(const struct file_track *t, struct td_file *file)
+{
+	struct file_session *s = t->session;
+
+	file_session_unlist(s);
+	if ((s->listed = spill_load(s->spill, &t->cuts, sizeof(t->cut))) == NULL)
+		return;
+	s->listed_len = t->cuts.len;
+	s->listed[t->cut_count - 1] = t->cut;
+	file->cuts = s->listed;
+	file->cut_count = t->cut_count;
+}
+
 void file_track_describe(void *track, struct td_file *file)
 {
 	struct file_track *t = track;
@@ -897,6 +934,6 @@ void file_track_describe(void *track, struct td_file *file)
 		file->parts = t->parts;
 		file->part_count = t->part_count;
 	}
-	file->cuts = t->cuts;
-	file->cut_count = t->cut_count;
+	if (t->cut_count > 0)
+		list_cuts(t, file);
 }

@@ -7,6 +7,7 @@
 #include "sinks/file_conf.h"
 #include "sinks/file_outage.h"
 #include "sinks/sink.h"
+#include "sinks/spill.h"
 
 /*
  * One track of the file sink: its sound, with long pauses shortened and at the rate it was asked
@@ -26,7 +27,13 @@ struct file_session {
 	const struct td_host *host;
 	const struct td_session *info;
 	struct outage outage;
+	struct spill *spill;   /* of the cuts; a file if there will be any */
+	struct td_cut *listed; /* by file_track_describe() */
+	uint64_t listed_len;   /* of the spill_list it was */
 };
+
+/* What file_track_describe() pointed to is not needed any more. */
+void file_session_unlist(struct file_session *s);
 
 int file_track_open(void **ret_track, void *session, const struct td_track *track);
 int file_track_audio(void *track, const int16_t *pcm, uint32_t samples);

@@ -183,14 +183,14 @@ void *spill_load(const struct spill *s, const struct spill_list *l, size_t room)
 	if (p == MAP_FAILED)
 		return NULL;
 	if (spill_read(s, l, 0, p, len) < 0) {
-		spill_unload(p, l, room);
+		spill_unload(p, l->len, room);
 		return NULL;
 	}
 	return p;
 }
 
-void spill_unload(void *p, const struct spill_list *l, size_t room)
+void spill_unload(void *p, uint64_t len, size_t room)
 {
 	if (p != NULL)
-		munmap(p, (size_t)l->len + room + 1);
+		munmap(p, (size_t)len + room + 1);
 }

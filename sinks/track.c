@@ -408,7 +408,7 @@ struct td_spurt *track_spurts(const struct track_set *set, const struct track *t
 
 void track_spurts_free(const struct track *t, struct td_spurt *spurts)
 {
-	spill_unload(spurts, &t->spurts, sizeof(t->spurt));
+	spill_unload(spurts, t->spurts.len, sizeof(t->spurt));
 }
 
 /* Silence up to pos on an open track. */

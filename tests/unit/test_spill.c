@@ -65,7 +65,7 @@ static void fill_and_read(struct spill *spill, size_t piece, size_t total)
 		assert_non_null(all);
 		for (size_t at = 0; at < total; at++)
 			assert_int_equal(all[at], byte_at(l, at));
-		spill_unload(all, &lists[l], 5);
+		spill_unload(all, lists[l].len, 5);
 		for (size_t at = 0; at < total; at += 97) {
 			for (size_t n = 0; n <= total - at; n = n * 3 + 1) {
 				assert_int_equal(spill_read(spill, &lists[l], at, back, n), 0);

@@ -53,10 +53,11 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAY := $(FUZZ:%=$(BUILD)/tests/%)
 ALIGN := $(BUILD)/tests/align_call $(BUILD)/tests/align_check
 PLUGINS := $(patsubst examples/%.c,$(BUILD)/plugins/%.so,$(wildcard examples/*.c))
+BENCH := $(BUILD)/tests/bench $(patsubst %,$(BUILD)/tests/bench_%,workload floor encode parts live null.so)
 VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
 all: $(BUILD)/receiver $(BUILD)/unpacker $(BUILD)/convert $(PLUGINS)
-tests: all $(BUILD)/tests/bench_live $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
+tests: all $(BENCH) $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
 
 ## demo: record a loopback call of three speakers and show the tracks
 demo: deps
@@ -86,10 +87,11 @@ interop:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check
 	@tests/interop/run.sh $(BUILD)
 
-## bench: CPU time of the end-to-end encryption on this machine; also in build/bench.json
+## bench: CPU time beside that of the libraries alone; build/bench.json. ROWS="wav* opus" RUNS=n
 bench:
-	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/tests/bench
-	@$(BUILD)/tests/bench $(BUILD)/bench.json
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BENCH)
+	@$(BUILD)/tests/bench --build $(BUILD) --json $(BUILD)/bench.json --work $(BUILD)/bench \
+		--runs $(or $(RUNS),5) --rows "$(or $(ROWS),*)"
 
 ## bench-check: instructions a packet of fixed workloads, against those kept in tests/bench/counts
 bench-check bench-counts:
@@ -143,15 +145,17 @@ $(BUILD)/convert: $(call obj,sinks/convert/main.c) $(LIBS)
 	$(call link,common sinks)
 $(BUILD)/tests/voiceserver: $(call obj,$(call src,tests/voiceserver)) $(LIBS)
 	$(call link,$(FOLDERS) tests)
-$(BUILD)/tests/bench: $(call obj,tests/bench/bench.c tests/bench/bench_call.c) $(LIBS)
+$(BUILD)/tests/bench: $(call obj,tests/bench/run.c tests/bench/process.c) $(LIBS)
+	$(call link,common receiver)
+$(BUILD)/tests/bench_parts: $(call obj,tests/bench/parts.c tests/bench/parts_call.c) $(LIBS)
 	$(call link,common unpacker receiver)
 $(BUILD)/tests/bench_workload: $(call obj,tests/bench/workload.c tests/bench/speech.c \
 		tests/voiceserver/capture.c tests/voiceserver/packet.c) $(LIBS)
 	$(call link,common receiver)
 $(BUILD)/tests/bench_count: $(call obj,tests/bench/count.c) $(LIBS)
 	$(call link,common receiver unpacker)
-# The libraries alone: nothing of ours is linked but what derives keys before its loop.
-$(BUILD)/tests/bench_floor: $(call obj,tests/bench/floor.c) $(LIBS)
+# The libraries alone: nothing of ours is linked but what derives keys before the floor's loop.
+$(BUILD)/tests/bench_floor $(BUILD)/tests/bench_encode: $(BUILD)/tests/bench_%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
 	$(call link,common receiver sinks)
 # The live calls: a voice server of its own, and a sink that looks at the clock.
 $(BUILD)/tests/bench_live: $(call obj,$(addprefix tests/bench/live_,main.c peer.c floor.c media.c) \
@@ -181,10 +185,16 @@ $(BUILD)/include/tapedeck/sink.h: sinks/sink.h
 $(BUILD)/obj/examples/%.o: examples/%.c $(BUILD)/include/tapedeck/sink.h Makefile
 	@mkdir -p $(@D)
 	@echo "CC   $<" && $(CC) $(filter-out -I.,$(ALL_CFLAGS)) -fPIC -I$(BUILD)/include -c -o $@ $<
+# So do the sinks of the bench, which no folder of plugins has.
+$(BUILD)/obj/tests/bench/%_sink.o: tests/bench/%_sink.c $(BUILD)/include/tapedeck/sink.h Makefile
+	@mkdir -p $(@D)
+	@echo "CC   $<" && $(CC) $(filter-out -I.,$(ALL_CFLAGS)) -fPIC -I$(BUILD)/include -c -o $@ $<
 $(BUILD)/obj/tests/bench/live_latency.o: tests/bench/live_latency.c $(BUILD)/include/tapedeck/sink.h Makefile
 	@mkdir -p $(@D)
 	@echo "CC   $<" && $(CC) $(filter-out -I.,$(ALL_CFLAGS)) -fPIC -I$(BUILD)/include -c -o $@ $<
 $(BUILD)/tests/latency.so: $(BUILD)/obj/tests/bench/live_latency.o
+$(BUILD)/tests/bench_null.so: $(BUILD)/obj/tests/bench/null_sink.o
+$(BUILD)/tests/latency.so $(BUILD)/tests/bench_null.so:
 	@mkdir -p $(@D)
 	@$(CC) -shared $(ALL_LDFLAGS) -o $@ $< && echo "LINK $@"
 $(PLUGINS): $(BUILD)/plugins/%.so: $(BUILD)/obj/examples/%.o

@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/ids.h"
 #include "common/log.h"
+#include "common/rtp.h"
 
 /* After a fresh session everybody present has been named again by then. */
 enum { ROLL_CALL_MS = 10000 };
@@ -90,6 +91,10 @@ static void on_datagram(void *user, uint64_t arrival_ns, const uint8_t *data, si
 
 	if (!c->ready) {
 		early_put(&c->early, arrival_ns, 0, data, len);
+	} else if (c->recording == RECORDING_ON &&
+		datagram_classify(data, len) == DATAGRAM_KEEPALIVE) {
+		/* An echo of ours: nothing to wake a worker for, and its time need not go on. */
+		lane_count(c->lane, c->conn, COUNTER_NOT_VOICE, 1);
 	} else if (c->recording == RECORDING_ON) {
 		lane_packet(c->lane, c->conn, arrival_ns, data, len);
 		recorder_awake(c->conf.recorder);

@@ -27,6 +27,7 @@ enum {
 	DISCOVERY_TRIES = 5,
 	DISCOVERY_MS = 1000,
 	KEEPALIVE_MS = 5000,
+	KEEPALIVE_SLOT_MS = 250, /* those of all connections go out together so often */
 	KEEPALIVE_LEN = 8,
 	SILENCE_MS = 20,
 	SILENCE_PACKETS = 5,
@@ -339,6 +340,8 @@ static void on_keepalive(uv_timer_t *timer)
 	wr_init(&w, data, sizeof(data));
 	wr_u64(&w, u->keepalives++);
 	send_quietly(u, data, sizeof(data));
+	uv_timer_start(timer, on_keepalive, KEEPALIVE_MS - uv_now(timer->loop) % KEEPALIVE_SLOT_MS,
+		0);
 }
 
 static void on_silence(uv_timer_t *timer)
@@ -451,5 +454,5 @@ void udp_media(struct udp *u)
 		return;
 	u->silence_left = SILENCE_PACKETS;
 	uv_timer_start(&u->silence, on_silence, 0, SILENCE_MS);
-	uv_timer_start(&u->keepalive, on_keepalive, 0, KEEPALIVE_MS);
+	uv_timer_start(&u->keepalive, on_keepalive, 0, 0);
 }

@@ -43,6 +43,7 @@ check "events: ready before the first file" sh -c 'grep -o "\"event\":\"[a-z_]*\
 check "events: closed is the last" sh -c 'tail -n 1 events.log | grep -q "\"closed\""'
 check "the token is nowhere" sh -c 'token=$(grep -o "\"token\":\"[^\"]*\"" join.json | cut -d\" -f4); [ -n "$token" ] && ! grep -rq "$token" events.log receiver.log out'
 check "folders 0700, files 0600" sh -c '[ "$(stat -c %a out/s)" = 700 ] && ! find out/s -type f ! -perm 600 | grep -q .'
+check "echoes of our keepalives are counted" grep -qE '"not_voice": ?[1-9]' out/s/session.json
 record "--mode aead_xchacha20_poly1305_rtpsize --speakers 3 --seconds 5 --seed 2" "--duration 4"
 check "ws, XChaCha20: every track is right" right
 

@@ -121,13 +121,82 @@ static size_t message_size(size_t len)
 	return (sizeof(struct ws_message) + LWS_PRE + len + align - 1) / align * align;
 }
 
+/* Locked memory costs a dozen system calls, and two pages at least: a few short messages, and one
+ * buffer to read into, are kept for whoever is next. All on one thread. */
+enum { SPARE_SIZE = 1024, SPARES = 16 };
+static struct {
+	struct ws_message *messages;
+	unsigned count;
+	uint8_t *in;
+	size_t in_cap;
+} spare;
+
+static struct ws_message *message_new(size_t len)
+{
+	size_t size = message_size(len);
+	struct ws_message *m = spare.messages;
+
+	if (size > SPARE_SIZE)
+		return sodium_malloc(size);
+	if (m == NULL)
+		return sodium_malloc(SPARE_SIZE);
+	spare.messages = m->next;
+	spare.count--;
+	return m;
+}
+
+static void message_free(struct ws_message *m)
+{
+	if (message_size(m->len) > SPARE_SIZE || spare.count == SPARES) {
+		sodium_free(m); /* wipes */
+		return;
+	}
+	sodium_memzero(m, SPARE_SIZE);
+	m->next = spare.messages;
+	spare.messages = m;
+	spare.count++;
+}
+
+/* Nothing of a message is in it any more. */
+static void in_put(struct ws *w)
+{
+	if (spare.in == NULL) {
+		spare.in = w->in;
+		spare.in_cap = w->in_cap;
+	} else {
+		sodium_free(w->in);
+	}
+	w->in = NULL;
+	w->in_cap = 0;
+}
+
+static void in_take(struct ws *w)
+{
+	w->in = spare.in;
+	w->in_cap = spare.in_cap;
+	spare.in = NULL;
+	spare.in_cap = 0;
+}
+
+static void spare_free(void)
+{
+	struct ws_message *m;
+
+	while ((m = spare.messages) != NULL) {
+		spare.messages = m->next;
+		sodium_free(m);
+	}
+	sodium_free(spare.in);
+	memset(&spare, 0, sizeof(spare));
+}
+
 static void ws_free(struct ws *w)
 {
 	struct ws_message *m;
 
 	while ((m = w->out) != NULL) {
 		w->out = m->next;
-		sodium_free(m); /* wipes */
+		message_free(m);
 	}
 	sodium_free(w->in);
 	free(w);
@@ -219,6 +288,8 @@ static int take_bytes(struct ws *w, struct lws *wsi, const uint8_t *data, size_t
 		return 0;
 	if (len > WS_MAX_MESSAGE - w->in_len)
 		return fail(w, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "a message of more than 1 MiB");
+	if (w->in == NULL)
+		in_take(w);
 	if (w->in_len + len > w->in_cap) {
 		size_t cap = (w->in_len + len) * 2 + 4096;
 		uint8_t *bigger = sodium_malloc(cap);
@@ -243,6 +314,7 @@ static int take_bytes(struct ws *w, struct lws *wsi, const uint8_t *data, size_t
 	else
 		w->conf.text(w->conf.user, (const char *)w->in, len);
 	sodium_memzero(w->in, len); /* it may have been the session's key */
+	in_put(w);
 	wipe_stack();
 	return 0;
 }
@@ -278,7 +350,7 @@ static int on_writeable(struct ws *w, struct lws *wsi)
 	w->out = m->next;
 	if (w->out == NULL)
 		w->out_end = &w->out;
-	sodium_free(m);
+	message_free(m);
 	wipe_stack();
 	if (w->out != NULL || w->detached)
 		lws_callback_on_writable(wsi);
@@ -432,6 +504,7 @@ void ws_context_free(struct ws_context *ctx)
 	/* With a loop of ours the library frees itself only when it is told a second time, and then
 	 * takes away the code that closes its handles. */
 	lws_context_destroy(ctx->lws);
+	spare_free();
 	free(ctx);
 }
 
@@ -500,7 +573,7 @@ int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
 
 int ws_send(struct ws *w, bool binary, const uint8_t *data, size_t len)
 {
-	struct ws_message *m = sodium_malloc(message_size(len));
+	struct ws_message *m = message_new(len);
 
 	if (m == NULL)
 		return TD_ERR_NOMEM;

@@ -57,7 +57,8 @@ BENCH := $(BUILD)/tests/bench $(patsubst %,$(BUILD)/tests/bench_%,workload floor
 VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
 all: $(BUILD)/receiver $(BUILD)/unpacker $(BUILD)/convert $(PLUGINS)
-tests: all $(BENCH) $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(ALIGN) $(UNIT) $(FUZZ_REPLAY) $(VECTORS)
+checked: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(ALIGN) $(UNIT) $(VECTORS)
+tests: checked $(BENCH) $(FUZZ_REPLAY)
 
 ## demo: record a loopback call of three speakers and show the tracks
 demo: deps
@@ -66,7 +67,7 @@ demo: deps
 
 ## check: every test, the fuzz corpora with sanitizers; the last line counts them
 check: deps
-	@$(MAKE) --no-print-directory -s -j$(JOBS) tests
+	@$(MAKE) --no-print-directory -s -j$(JOBS) checked
 	@$(MAKE) --no-print-directory -s -j$(JOBS) SAN=address,undefined BUILD=build/san fuzz-corpora
 	@FUZZ_BUILD=build/san tests/run.sh $(BUILD)
 
@@ -301,6 +302,6 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile
 
-.PHONY: all tests demo check unit fuzz fuzz-corpora interop bench bench-check bench-counts drift ct soak tsan coverage lint deps ci-deps install uninstall clean help
+.PHONY: all tests checked demo check unit fuzz fuzz-corpora interop bench bench-check bench-counts drift ct soak tsan coverage lint deps ci-deps install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -2,7 +2,10 @@
 #ifndef TD_TESTS_COVERAGE_H
 #define TD_TESTS_COVERAGE_H
 
+/* A name of unistd.h that sources which do not include it may use. */
+#define revoke unistd_revoke
 #include <unistd.h>
+#undef revoke
 
 /* make coverage includes this before everything else: processes that leave by _exit() write down
  * which lines they ran, too. */

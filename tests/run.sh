@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# run.sh BUILD [unit]: runs every test program (TAP on standard output), then counts.
+# run.sh BUILD [unit]: runs every test program (TAP), as many at a time as there are processors and
+# those that need the machine for themselves alone at the end; says them in order, with the seconds
+# each took, then counts.
 # FUZZ_BUILD: where the programs are that replay the fuzz corpora; BUILD when not given.
 # Each program is a file that can be run alone: build/tests/test_*, tests/system/*.sh BUILD.
 set -u
@@ -8,66 +10,101 @@ build=$1
 which=${2:-all}
 cd "$(dirname "$0")/.." || exit 1
 
+# Live calls whose promises are about time.
+alone=' disk.sh gateway.sh sigkill.sh workers.sh '
+
 passed=0
 failed=0
 skipped=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+number=0
+dir=$(mktemp -d)
+export dir
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
 
-# run_tap NAME SECONDS COMMAND...: a program that ends without a plan fails as one test.
-run_tap() {
-	name=$1
-	seconds=$2
-	shift 2
-	timeout -k 5 "$seconds" "$@" >"$log" 2>&1 </dev/null
-	status=$?
-	ok=$(grep -c '^ok ' "$log")
-	skip=$(grep -c '^not ok .*# SKIP' "$log") # as cmocka says it
-	bad=$(grep '^not ok ' "$log" | grep -vc '# SKIP')
-	[ $status -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+# add NAME SECONDS COMMAND...
+add() {
+	number=$((number + 1))
+	echo "$1" >"$dir/$number.name"
+	shift
+	echo "$number $*" >>"$dir/jobs"
+}
+
+# report NUMBER: a program that ends without a plan fails as one test.
+report() {
+	log=$dir/$1.log
+	name=$(cat "$dir/$1.name")
+	status=1
+	took=0
+	[ ! -f "$dir/$1.status" ] || read -r status took <"$dir/$1.status"
+	case $name in
+	*_vectors) # counts for itself, on its last line
+		set -- $(tail -n 1 "$log" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+		ok=${1:-0}
+		bad=${2:-1}
+		skip=${3:-0}
+		;;
+	*)
+		ok=$(grep -c '^ok ' "$log")
+		skip=$(grep -c '^not ok .*# SKIP' "$log") # as cmocka says it
+		bad=$(grep '^not ok ' "$log" | grep -vc '# SKIP')
+		;;
+	esac
+	[ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
 	[ $((ok + bad + skip)) -gt 0 ] || bad=1
 	passed=$((passed + ok))
 	failed=$((failed + bad))
 	skipped=$((skipped + skip))
 	if [ "$bad" -gt 0 ]; then
-		echo "FAIL $name (exit status $status)"
+		echo "FAIL $name (exit status $status, $took s)"
 		grep '^not ok ' "$log" | sed 's/^/    /'
 		grep -v '^ok ' "$log" | tail -n 60 | sed 's/^/    /'
+	elif [ "$skip" -gt 0 ]; then
+		echo "ok   $name: $ok, $skip skipped ($took s)"
 	else
-		echo "ok   $name: $ok"
+		echo "ok   $name: $ok ($took s)"
 	fi
 }
 
+# run_all AT-A-TIME: everything added since.
+run_all() {
+	[ -s "$dir/jobs" ] || return
+	xargs -P "$1" -L 1 sh -c '
+		log=$dir/$1 seconds=$2
+		shift 2
+		began=$(date +%s)
+		timeout -k 5 "$seconds" "$@" >"$log.log" 2>&1 </dev/null
+		echo "$? $(($(date +%s) - began))" >"$log.status"' run <"$dir/jobs"
+	while read -r job _; do
+		report "$job"
+	done <"$dir/jobs"
+	: >"$dir/jobs"
+}
+
+export CMOCKA_MESSAGE_OUTPUT=TAP
 for program in "$build"/tests/test_*; do
 	[ -x "$program" ] || continue
-	CMOCKA_MESSAGE_OUTPUT=TAP run_tap "${program##*/}" 120 "$program"
+	add "${program##*/}" 300 "$program"
 done
 for program in "${FUZZ_BUILD:-$build}"/tests/fuzz_*; do
 	name=${program##*/}
 	[ -x "$program" ] && [ -d "tests/fuzz/corpus/$name" ] || continue
-	run_tap "$name (corpus)" 120 "$program" "tests/fuzz/corpus/$name"
+	add "$name (corpus)" 300 "$program" "tests/fuzz/corpus/$name"
 done
-# A runner of published vectors counts for itself, on its last line.
 for kind in mls dave; do
-	timeout -k 5 120 "$build/tests/${kind}_vectors" "tests/vectors/$kind" >"$log" 2>&1 </dev/null
-	status=$?
-	set -- $(tail -n 1 "$log" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
-	[ $# -eq 3 ] && { [ $status -eq 0 ] || [ "$2" -gt 0 ]; } || set -- 0 1 0
-	passed=$((passed + $1))
-	failed=$((failed + $2))
-	skipped=$((skipped + $3))
-	if [ "$2" -gt 0 ]; then
-		echo "FAIL ${kind}_vectors (exit status $status)"
-		tail -n 40 "$log" | sed 's/^/    /'
-	else
-		echo "ok   ${kind}_vectors: $1, $3 skipped"
-	fi
+	add "${kind}_vectors" 300 "$build/tests/${kind}_vectors" "tests/vectors/$kind"
 done
+run_all "$(nproc)"
 if [ "$which" = all ]; then
 	for script in tests/system/*.sh; do
-		[ "${script##*/}" != lib.sh ] || continue
-		run_tap "${script##*/}" 180 "$script" "$build"
+		case $alone in *" ${script##*/} "*) continue ;; esac
+		[ "${script##*/}" = lib.sh ] || add "${script##*/}" 300 "$script" "$build"
 	done
+	run_all "$(nproc)"
+	for script in $alone; do
+		add "$script" 300 "tests/system/$script" "$build"
+	done
+	run_all 1
 fi
 
 if [ $skipped -gt 0 ]; then

@@ -472,7 +472,7 @@ static void every_setting(void **state)
 	for (size_t i = 0; i < 9; i++) {
 		conf.rate = all_rates[i];
 		for (conf.channels = 1; conf.channels <= 2; conf.channels++) {
-			for (int vbr = 0; vbr <= 9; vbr++)
+			for (int vbr = 0; vbr <= 9; vbr += conf.rate == 48000 ? 1 : 3)
 				one_setting(vbr, -1);
 			for (size_t b = 0; b < sizeof(bitrates) / sizeof(bitrates[0]); b++) {
 				quality(-1, bitrates[b]);
@@ -759,23 +759,24 @@ static void silence_is_what_lame_makes_of_it(void **state)
 	} cases[] = {
 		{ 48000, 2, 2, -1, 140 },
 		{ 48000, 2, 2, -1, 700 },
-		{ 48000, 2, 0, -1, 700 },
-		{ 48000, 1, 9, -1, 700 },
-		{ 44100, 2, 4, -1, 700 },
-		{ 48000, 2, -1, 320, 500 },
-		{ 48000, 1, -1, 32, 500 },
-		{ 44100, 2, -1, 128, 700 },
-		{ 44100, 1, -1, 320, 700 },
-		{ 32000, 2, -1, 56, 800 },
-		{ 22050, 2, -1, 8, 700 },
-		{ 22050, 2, -1, 112, 700 },
-		{ 16000, 1, 3, -1, 700 },
-		{ 11025, 2, -1, 48, 700 },
-		{ 8000, 1, -1, 8, 700 },
-		{ 8000, 2, 5, -1, 700 },
+		{ 48000, 2, 0, -1, 200 },
+		{ 48000, 1, 9, -1, 200 },
+		{ 44100, 2, 4, -1, 200 },
+		{ 48000, 2, -1, 320, 200 },
+		{ 48000, 1, -1, 32, 200 },
+		{ 44100, 2, -1, 128, 450 },
+		{ 44100, 1, -1, 320, 450 },
+		{ 32000, 2, -1, 56, 200 },
+		{ 22050, 2, -1, 8, 450 },
+		{ 22050, 2, -1, 112, 450 },
+		{ 16000, 1, 3, -1, 200 },
+		{ 11025, 2, -1, 48, 450 },
+		{ 8000, 1, -1, 8, 200 },
+		{ 8000, 2, 5, -1, 200 },
 	};
 
 	(void)state;
+	/* After 128 frames, and two rounds of up to 98, nothing is encoded any more. */
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		uint32_t spf = cases[i].rate >= 32000 ? 1152 : 576;
 		uint64_t pause = (uint64_t)cases[i].frames * spf + rnd(2 * spf);
@@ -804,11 +805,11 @@ static double cpu_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void an_hour_of_silence(void **state)
+static void long_silence(void **state)
 {
 	uint32_t n = 48000;
 	const int16_t *pcm = sound(1, 48000, n);
-	uint64_t pause = UINT64_C(3600) * 48000 + 5, samples;
+	uint64_t pause = UINT64_C(1200) * 48000 + 5, samples;
 	struct seen s;
 	int16_t *got;
 	double took;
@@ -821,13 +822,13 @@ static void an_hour_of_silence(void **state)
 	took = cpu_s();
 	assert_int_equal(mp3_writer.silence(w, pause), 0);
 	took = cpu_s() - took;
-	/* Some 15 ms; encoding it takes seconds. */
+	/* Some 5 ms; encoding it takes seconds. */
 	assert_true(took < 0.5);
 	write_all(w, pcm, n);
 	assert_int_equal(close_writer(w, 0), 2 * n + pause);
 	see(&s, sparse.fd, false, false);
 	assert_int_equal(s.samples, 2 * n + pause);
-	assert_true(s.len > 14400000 && s.len < 14500000);
+	assert_true(s.len > 4800000 && s.len < 4900000);
 	seen_free(&s);
 	expect_programs_content();
 	if (!decodes)
@@ -843,7 +844,7 @@ static void an_hour_of_silence(void **state)
 
 /* It costs no more in pieces shorter than a frame, as they come for a file that has to end at a
  * size; nor does the file fall behind. */
-static void an_hour_of_silence_in_pieces(void **state)
+static void long_silence_in_pieces(void **state)
 {
 	static const struct {
 		int vbr, bitrate;
@@ -854,7 +855,7 @@ static void an_hour_of_silence_in_pieces(void **state)
 	(void)state;
 	conf.channels = 1;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		uint64_t pause = UINT64_C(3600) * cases[i].rate + 5, n;
+		uint64_t pause = UINT64_C(1200) * cases[i].rate + 5, n;
 		struct seen s;
 		double took;
 		void *w;
@@ -919,7 +920,7 @@ static void valid_at_every_moment(void **state)
 		expect_kept(0, &s);
 		seen_free(&s);
 		expect_programs_content();
-		for (int k = 0; k < 60; k++) {
+		for (int k = 0; k < 40; k++) {
 			struct stat before, after;
 			uint32_t n = 1 + rnd(5 * CHUNK);
 
@@ -940,7 +941,7 @@ static void valid_at_every_moment(void **state)
 			assert_int_equal(mp3_writer.refresh(w), 0);
 			expect_kept(written, &s);
 			seen_free(&s);
-			if (k == 0 || k == 59)
+			if (k == 0 || k == 39)
 				expect_programs_content();
 		}
 		assert_int_equal(close_writer(w, 0), written);
@@ -1104,8 +1105,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tags, setup, teardown),
 		cmocka_unit_test_setup_teardown(as_lame_itself_has_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(silence_is_what_lame_makes_of_it, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_hour_of_silence, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_hour_of_silence_in_pieces, setup, teardown),
+		cmocka_unit_test_setup_teardown(long_silence, setup, teardown),
+		cmocka_unit_test_setup_teardown(long_silence_in_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(valid_at_every_moment, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed_while_writing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_disk, setup, teardown),

@@ -57,7 +57,7 @@ BENCH := $(BUILD)/tests/bench $(patsubst %,$(BUILD)/tests/bench_%,workload floor
 VECTORS := $(BUILD)/tests/mls_vectors $(BUILD)/tests/dave_vectors
 
 all: $(BUILD)/receiver $(BUILD)/unpacker $(BUILD)/convert $(PLUGINS)
-checked: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(ALIGN) $(UNIT) $(VECTORS)
+checked: all $(BUILD)/tests/voiceserver $(BUILD)/tests/track_check $(BUILD)/tests/kill_check $(BUILD)/tests/mem_scan $(BUILD)/receiver-nomem $(ALIGN) $(UNIT) $(VECTORS)
 tests: checked $(BENCH) $(FUZZ_REPLAY)
 
 ## demo: record a loopback call of three speakers and show the tracks
@@ -169,6 +169,9 @@ $(BUILD)/tests/track_check: $(call obj,tests/tools/track_check.c tests/tools/tru
 	$(call link,common sinks tests)
 $(BUILD)/tests/kill_check: $(call obj,tests/tools/kill_check.c) $(BUILD)/libcommon.a
 	$(call link,common sinks tests)
+# The receiver, short of memory once; beside its unpacker.
+$(BUILD)/receiver-nomem: $(call obj,tests/tools/nomem.c receiver/main.c) $(LIBS)
+	$(call link,common sinks receiver)
 $(BUILD)/tests/mem_scan: $(call obj,tests/tools/mem_scan.c)
 	$(call link,common)
 $(ALIGN): $(BUILD)/tests/%: $(BUILD)/obj/tests/align/%.o $(BUILD)/obj/tests/voiceserver/ogg_clip.o $(LIBS)
@@ -209,8 +212,8 @@ $(BUILD)/tests/test_registry: $(call obj,tests/abi/layout_abi1.c)
 $(BUILD)/tests/test_mls_nomem $(BUILD)/tests/test_dave_nomem: ALL_LDFLAGS += \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=sodium_malloc
 
-# This one has a malloc() of its own, which libraries are to find as well.
-$(BUILD)/tests/test_nomem_life: ALL_LDFLAGS += -Wl,--wrap=sodium_malloc,--wrap=pthread_create
+# These have a malloc() of their own, which libraries are to find as well.
+$(BUILD)/tests/test_nomem_life $(BUILD)/receiver-nomem: ALL_LDFLAGS += -Wl,--wrap=sodium_malloc,--wrap=pthread_create
 
 $(BUILD)/tests/test_journal: ALL_LDFLAGS += -Wl,--wrap=malloc
 

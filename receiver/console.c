@@ -26,6 +26,8 @@ struct console {
 	char progress[256];
 };
 
+static struct console *newest; /* whose box has the last words */
+
 static void put(struct console *c, const char *text)
 {
 	outbox_put(c->box, text, strlen(text));
@@ -47,7 +49,7 @@ static void log_json(struct console *c, enum td_log_level level, const char *tex
 {
 	uint64_t now_ns = td_utc_ns();
 	time_t seconds = (time_t)(now_ns / TD_SEC_NS);
-	char stamp[40], day[24], *line;
+	char stamp[40], day[24], *line, *with_newline = NULL;
 	struct tm tm;
 	json_t *obj;
 
@@ -57,14 +59,12 @@ static void log_json(struct console *c, enum td_log_level level, const char *tex
 	obj = json_pack("{ss, ss, ss%}", "ts", stamp, "level", td_log_level_name(level), "msg",
 		text, len);
 	line = obj != NULL ? json_text(obj, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-	if (line != NULL) {
-		char *with_newline = NULL;
-
-		if (asprintf(&with_newline, "%s\n", line) >= 0) {
-			put(c, with_newline);
-			free(with_newline);
-		}
-	}
+	if (line == NULL || asprintf(&with_newline, "%s\n", line) < 0)
+		with_newline = NULL;
+	put(c,
+		with_newline != NULL ? with_newline
+				     : "{\"level\":\"error\",\"msg\":\"out of memory\"}\n");
+	free(with_newline);
 	free(line);
 	json_decref(obj);
 }
@@ -100,6 +100,7 @@ int console_new(struct console **ret, const struct console_conf *conf)
 	pthread_mutex_init(&c->lock, NULL);
 	td_log_set_level(conf->debug ? TD_LOG_DEBUG : conf->quiet ? TD_LOG_ERROR : TD_LOG_INFO);
 	td_log_set_hook(on_log, c);
+	newest = c;
 	*ret = c;
 	return TD_OK;
 }
@@ -110,9 +111,18 @@ void console_free(struct console *c)
 		return;
 	console_progress(c, "");
 	td_log_set_hook(NULL, NULL);
+	newest = NULL;
 	outbox_free(c->box);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
+}
+
+void console_out_of_memory(void)
+{
+	log_error("out of memory: cannot go on; files are right up to a second ago");
+	if (newest != NULL)
+		outbox_flush(newest->box);
+	_exit(EXIT_FAILURE);
 }
 
 bool console_has_progress(const struct console *c)

@@ -22,6 +22,10 @@ struct console_conf {
 int console_new(struct console **ret, const struct console_conf *conf);
 void console_free(struct console *c); /* NULL is fine */
 
+/* Where the work cannot go on without memory: says so and ends the process at once, status 1. What
+ * a killed one leaves is left: every file valid up to a second ago. Any thread. */
+_Noreturn void console_out_of_memory(void);
+
 /* True when console_progress() shows anything. */
 bool console_has_progress(const struct console *c);
 /* Replaces the progress line; len 0 takes it away. Any thread. */

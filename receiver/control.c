@@ -286,7 +286,7 @@ static int load(json_t **ret, const char *line, size_t len, char *err, size_t er
 		return TD_ERR_USAGE;
 	}
 	/* jansson's own text quotes the line, and the line may hold the token. */
-	v = json_loadb(line, len, JSON_REJECT_DUPLICATES, &e);
+	v = json_read_text(line, len, JSON_REJECT_DUPLICATES, &e);
 	if (v == NULL) {
 		snprintf(err, err_len, "line: not JSON near byte %d", e.position);
 		return TD_ERR_USAGE;

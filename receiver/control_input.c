@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "receiver/console.h"
 #include "receiver/wipe.h"
 
 /* Cuts bytes into lines. A line longer than CONTROL_LINE_MAX is refused once and skipped. */
@@ -204,7 +205,7 @@ int control_input_stdin(struct control_input **ret, uv_loop_t *loop,
 	}
 	if (uv_async_init(loop, &in->more, on_more) != 0 ||
 		pthread_create(&in->thread, NULL, input_run, in) != 0)
-		abort(); /* at start, out of everything */
+		console_out_of_memory();
 	in->more.data = in;
 	*ret = in;
 	return TD_OK;

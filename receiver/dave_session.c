@@ -315,7 +315,7 @@ static int prepare_epoch(struct dave_session *d, const json_t *root, uint64_t no
 static int message_json(struct dave_session *d, uint8_t opcode, const uint8_t *data, size_t len,
 	uint64_t now_ns)
 {
-	json_t *root = json_loadb((const char *)data, len, 0, NULL);
+	json_t *root = json_read_text((const char *)data, len, 0, NULL);
 	int r = TD_ERR_MALFORMED;
 
 	if (json_is_object(root)) {

@@ -1,10 +1,27 @@
 /* SPDX-License-Identifier: ISC */
 #include "receiver/json_read.h"
 
+#include <errno.h>
 #include <sodium.h>
 
 #include "common/err.h"
 #include "common/ids.h"
+#include "receiver/wipe.h"
+
+json_t *json_read_text(const char *text, size_t len, size_t flags, json_error_t *ret_error)
+{
+	json_t *v;
+	bool was_short;
+
+	(void)wipe_was_short();
+	v = json_loadb(text, len, flags, ret_error);
+	if ((was_short = wipe_was_short())) {
+		json_decref(v);
+		v = NULL;
+	}
+	errno = was_short ? ENOMEM : 0;
+	return v;
+}
 
 int json_read_id(uint64_t *ret, const json_t *v)
 {

@@ -7,6 +7,10 @@
 
 /* What every reader of Discord's JSON needs. NULL is a value that is missing. Any thread. */
 
+/* json_loadb(), but NULL with errno ENOMEM where memory was short: the library would leave digits
+ * out and go on. errno is 0 otherwise. */
+json_t *json_read_text(const char *text, size_t len, size_t flags, json_error_t *ret_error);
+
 /* A snowflake: a decimal string, or an integer (exact up to 2^63 - 1; a fraction never is). 0 or
  * TD_ERR_MALFORMED; *ret is written on success only. */
 int json_read_id(uint64_t *ret, const json_t *v);

@@ -248,9 +248,13 @@ int keys_file_parse(struct keys_file **ret, const char *text, size_t len, char *
 		goto out;
 	memset(k, 0, sizeof(*k));
 	/* jansson's own text quotes what it read, and that may be the key. */
-	if ((root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e)) == NULL) {
-		snprintf(err, err_len, "not JSON near line %d, column %d", e.line, e.column);
-		r = TD_ERR_USAGE;
+	if ((root = json_read_text(text, len, JSON_REJECT_DUPLICATES, &e)) == NULL) {
+		r = errno == ENOMEM ? TD_ERR_NOMEM : TD_ERR_USAGE;
+		if (r == TD_ERR_NOMEM)
+			snprintf(err, err_len, "%s", td_strerror(r));
+		else
+			snprintf(err, err_len, "not JSON near line %d, column %d", e.line,
+				e.column);
 		goto out;
 	}
 	if ((r = read_root(k, root, &to)) != TD_OK)

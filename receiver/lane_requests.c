@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/rtp.h"
+#include "receiver/console.h"
 
 enum {
 	QUEUE_MAX = 16 * 1024 * 1024,  /* live: shed beyond this ... */
@@ -36,12 +37,6 @@ enum {
 #define UNDECODED_NS (5 * TD_SEC_NS)
 #define PING_NS (250 * TD_MS_NS) /* with as much traffic between two pings at most */
 #define UNDECODED_TO_NS (4 * TD_SEC_NS)
-
-static _Noreturn void out_of_memory(void)
-{
-	log_error("out of memory");
-	abort();
-}
 
 struct lane_conn *lane_requests_conn(const struct lane_requests *q, uint64_t conn)
 {
@@ -111,7 +106,7 @@ static void put(struct lane_requests *q, enum ipc_type type, uint64_t conn, cons
 	size_t len)
 {
 	if (ipc_queue_put(&q->queue, type, conn, body, len, NULL, 0) != TD_OK)
-		out_of_memory();
+		console_out_of_memory();
 }
 
 static void put_entry(struct lane_requests *q, uint64_t conn, uint16_t type, const void *data,
@@ -121,7 +116,7 @@ static void put_entry(struct lane_requests *q, uint64_t conn, uint16_t type, con
 		put(q, type, conn, secret_of(data), sizeof(struct ipc_key));
 	} else if (type == IPC_DAVE_EPOCH) {
 		if (lane_epoch_tell(secret_of(data), conn, &q->queue) != TD_OK)
-			out_of_memory();
+			console_out_of_memory();
 	} else {
 		put(q, type, conn, data, len);
 	}
@@ -312,7 +307,7 @@ size_t lane_requests_retell(struct lane_requests *q)
 	put(q, IPC_HELLO, 0, &hello, sizeof(hello));
 	for (c = q->conns; c != NULL; c = c->next) {
 		if (lane_conn_tell(c, &q->open, &q->queue) != TD_OK)
-			out_of_memory();
+			console_out_of_memory();
 	}
 	lane_thread_pending(q->thread, find_pending, &controls);
 	find_finished(q, &controls);
@@ -406,7 +401,7 @@ void lane_requests_add(struct lane_requests *q, uint64_t conn, enum ipc_type typ
 void lane_requests_key(struct lane_requests *q, uint64_t conn, struct ipc_key *key)
 {
 	if (key == NULL)
-		out_of_memory();
+		console_out_of_memory();
 	if (lane_requests_conn(q, conn) != NULL)
 		lane_requests_add(q, conn, IPC_KEY, &key, sizeof(key));
 	else
@@ -424,7 +419,7 @@ static void time_told(struct lane_requests *q, uint64_t at_ns)
 void lane_requests_epoch(struct lane_requests *q, uint64_t conn, struct lane_epoch *e)
 {
 	if (e == NULL)
-		out_of_memory();
+		console_out_of_memory();
 	if (lane_requests_conn(q, conn) == NULL) {
 		sodium_free(e);
 		return;

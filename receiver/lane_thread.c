@@ -18,6 +18,7 @@
 #include "common/map.h"
 #include "common/opus_packet.h"
 #include "common/rtcp.h"
+#include "receiver/console.h"
 
 /* A worker counts losses between two packets; more than a day of them is not one. */
 #define MAX_LOST ((uint32_t)TD_RATE * 3600 * 24)
@@ -126,10 +127,8 @@ void lane_thread_allow(struct lane_thread *t, uint64_t conn, uint64_t user_id)
 		size_t cap = t->allowed_cap > 0 ? t->allowed_cap * 2 : 16;
 		struct allowed *bigger = reallocarray(t->allowed, cap, sizeof(*bigger));
 
-		if (bigger == NULL) {
-			log_error("out of memory");
-			abort(); /* the worker would be taken for an impostor */
-		}
+		if (bigger == NULL)
+			console_out_of_memory(); /* the worker would be taken for an impostor */
 		t->allowed = bigger;
 		t->allowed_cap = cap;
 	}

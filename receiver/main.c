@@ -162,6 +162,29 @@ static void on_broken(void *user, uint64_t conn)
 
 /* ---- start and end ---- */
 
+/* libuv aborts where it gets no memory, without a word. */
+static void *or_say(void *p, size_t n)
+{
+	if (p == NULL && n > 0)
+		console_out_of_memory();
+	return p;
+}
+
+static void *uv_malloc(size_t n)
+{
+	return or_say(malloc(n), n);
+}
+
+static void *uv_calloc(size_t n, size_t size)
+{
+	return or_say(calloc(n, size), n * size);
+}
+
+static void *uv_realloc(void *p, size_t n)
+{
+	return or_say(realloc(p, n), n);
+}
+
 /* A descriptor a track, a few a call: as many as we may have. */
 static void raise_descriptors(void)
 {
@@ -257,6 +280,7 @@ int main(int argc, char **argv)
 	int status = EXIT_FAILED;
 
 	harden();
+	uv_replace_allocator(uv_malloc, uv_realloc, uv_calloc, free);
 	if (r == NULL || sodium_init() < 0 || uv_loop_init(&r->loop) != 0) {
 		fprintf(stderr, "%s: cannot start: out of memory\n", program_invocation_short_name);
 		return EXIT_FAILED;

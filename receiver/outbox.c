@@ -19,7 +19,7 @@ struct outbox {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool ending, done, abandoned;
+	bool busy, ending, done, abandoned;
 	atomic_uint_fast64_t dropped;
 	size_t len;
 	char *filling, *writing; /* OUTBOX_CAP each; the thread swaps them */
@@ -72,12 +72,15 @@ static void *outbox_run(void *arg)
 		box->filling = box->writing;
 		box->writing = text;
 		box->len = 0;
+		box->busy = true;
 		pthread_mutex_unlock(&box->lock);
 		if (!gone)
 			gone = !write_all(box->fd, text, len);
 		if (gone)
 			atomic_fetch_add(&box->dropped, 1);
 		pthread_mutex_lock(&box->lock);
+		box->busy = false;
+		pthread_cond_broadcast(&box->changed);
 	}
 	box->done = true;
 	abandoned = box->abandoned;
@@ -111,15 +114,33 @@ int outbox_new(struct outbox **ret, int fd)
 	return TD_OK;
 }
 
-void outbox_free(struct outbox *box)
+static struct timespec end_of_patience(void)
 {
 	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += OUTBOX_END_SECONDS;
+	return until;
+}
+
+void outbox_flush(struct outbox *box)
+{
+	struct timespec until = end_of_patience();
+
+	pthread_mutex_lock(&box->lock);
+	while ((box->len > 0 || box->busy) &&
+		pthread_cond_clockwait(&box->changed, &box->lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+	pthread_mutex_unlock(&box->lock);
+}
+
+void outbox_free(struct outbox *box)
+{
+	struct timespec until = end_of_patience();
 	bool done;
 
 	if (box == NULL)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += OUTBOX_END_SECONDS;
 	pthread_mutex_lock(&box->lock);
 	box->ending = true;
 	pthread_cond_broadcast(&box->changed);
@@ -144,7 +165,7 @@ void outbox_put(struct outbox *box, const char *text, size_t len)
 	if (len <= OUTBOX_CAP - box->len) {
 		memcpy(box->filling + box->len, text, len);
 		box->len += len;
-		pthread_cond_signal(&box->changed);
+		pthread_cond_broadcast(&box->changed);
 	} else {
 		atomic_fetch_add(&box->dropped, 1);
 	}

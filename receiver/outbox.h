@@ -18,6 +18,8 @@ int outbox_new(struct outbox **ret, int fd);
 void outbox_free(struct outbox *box);
 /* Queues a whole piece of text (a line with its newline) behind the others. Any thread. */
 void outbox_put(struct outbox *box, const char *text, size_t len);
+/* Waits at most two seconds for what is queued to be written. Any thread. */
+void outbox_flush(struct outbox *box);
 /* Pieces dropped so far, because the reader was too slow or has gone. Any thread. */
 uint64_t outbox_dropped(struct outbox *box);
 

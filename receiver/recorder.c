@@ -92,7 +92,7 @@ static void note(struct recorder *r, struct note what)
 	struct note *n = malloc(sizeof(*n));
 
 	if (n == NULL)
-		abort(); /* a session whose end is never noticed would keep us for ever */
+		console_out_of_memory(); /* an end never noticed would keep us for ever */
 	*n = what;
 	pthread_mutex_lock(&r->lock);
 	*r->notes_end = n;
@@ -166,9 +166,9 @@ static void on_session_track(void *user, uint64_t conn, const struct sink_track_
 			r->track_cap = cap;
 		}
 	}
-	if (r->track_count < r->track_cap) {
+	if (r->track_count < r->track_cap &&
+		(r->tracks[r->track_count].path = strdup(track->path)) != NULL) {
 		row = &r->tracks[r->track_count++];
-		row->path = strdup(track->path);
 		row->user_id = track->user_id;
 		row->samples = track->samples;
 		row->received = track->counters[COUNTER_RECEIVED];
@@ -202,6 +202,8 @@ static void on_note(struct recorder *r, const struct note *n)
 {
 	if (n->r != TD_OK)
 		r->failed = true;
+	if (n->what == NOTE_OPENED && n->r == TD_ERR_NOMEM)
+		log_error("cannot record: %s", td_strerror(n->r));
 	switch (n->what) {
 	case NOTE_OPENED:
 		r->conf.session_opened(r->conf.user, n->conn, n->r);
@@ -439,8 +441,8 @@ void recorder_session_close(struct recorder *r, uint64_t conn, uint64_t end_ns, 
 	struct lane_control *c = recorder_control(LANE_SESSION_CLOSE, end_ns);
 	struct connection *to = connection_find(r, conn);
 
-	if (c == NULL || to == NULL)
-		abort(); /* see note() */
+	if (c == NULL)
+		console_out_of_memory(); /* see note() */
 	snprintf(c->text, sizeof(c->text), "%s", reason);
 	lane_conn_flush(to->lane, conn);
 	lane_control(to->lane, conn, c);

@@ -279,8 +279,10 @@ int replay_new(struct replay **ret, const struct options *options, struct events
 	char why[256] = "out of memory";
 	int status = EXIT_FAILED, r;
 
-	if (p == NULL)
+	if (p == NULL) {
+		log_error("%s", why);
 		goto out;
+	}
 	p->options = options;
 	p->events = events;
 	if ((r = keys_file_read(&p->keys, options->keys, why, sizeof(why))) != TD_OK) {
@@ -342,8 +344,11 @@ int replay_start(struct replay *p, uv_loop_t *loop, struct recorder *recorder)
 	p->idle->data = p->pace->data = p;
 	p->started_ns = td_mono_ns();
 	p->last_ns = TD_REPLAY_BASE_NS;
-	recorder_session_open(recorder, p->conn, k->channel_id, k->user_id, TD_REPLAY_BASE_NS,
-		capture_start_utc_ns(p->capture));
+	if (recorder_session_open(recorder, p->conn, k->channel_id, k->user_id, TD_REPLAY_BASE_NS,
+		    capture_start_utc_ns(p->capture)) != TD_OK) {
+		log_error("out of memory");
+		return EXIT_FAILED;
+	}
 	lane_conn_key(p->lane, p->conn, k->mode, own_ssrc(k), k->secret_key);
 	uv_idle_start(p->idle, on_idle);
 	return -1;

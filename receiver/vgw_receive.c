@@ -320,7 +320,7 @@ void vgw_receive_text(struct vgw *g, const char *text, size_t len, uint64_t now_
 	json_error_t e;
 	json_t *v;
 
-	v = json_loadb(text, len, JSON_ALLOW_NUL, &e);
+	v = json_read_text(text, len, JSON_ALLOW_NUL, &e);
 	if (v == NULL) {
 		/* Lost for want of memory it comes again after a resume, so tell that apart where
 		 * jansson lets us: it has no text for most of it, and one for the malformed. */

@@ -10,9 +10,23 @@
  */
 enum { STACK_DEPTH = 64 * 1024 };
 
+static _Thread_local bool was_short;
+
 void *wipe_malloc(size_t n)
 {
-	return malloc(n);
+	void *p = malloc(n);
+
+	if (p == NULL)
+		was_short = true;
+	return p;
+}
+
+bool wipe_was_short(void)
+{
+	bool was = was_short;
+
+	was_short = false;
+	return was;
 }
 
 void wipe_free(void *p)

@@ -434,6 +434,7 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 		{ 0 },
 	};
 	void *loops[] = { loop };
+	SSL_CTX *probe;
 	struct lws_context_creation_info info = { .port = CONTEXT_PORT_NO_LISTEN,
 		.protocols = protocols,
 		.foreign_loops = loops,
@@ -456,6 +457,10 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 			return TD_ERR_USAGE;
 		}
 	}
+	/* Short of memory, libwebsockets would begin without TLS, and crash at its end. */
+	if ((probe = SSL_CTX_new(TLS_client_method())) == NULL)
+		return TD_ERR_NOMEM;
+	SSL_CTX_free(probe);
 	ctx = calloc(1, sizeof(*ctx));
 	if (ctx == NULL || (ctx->doom = malloc(sizeof(*ctx->doom))) == NULL ||
 		(ctx->wipe = malloc(sizeof(*ctx->wipe))) == NULL) {

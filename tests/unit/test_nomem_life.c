@@ -4,8 +4,6 @@
  * opens, decodes and ends; and what a lane thread does with its replies, from --sink to the last
  * file, in all formats. Nothing crashes or leaks (run it with the address sanitizer), what is
  * missing in the end was said to be, and every file that is there is one.
- *
- * malloc() and its kin are this program's; they count between arm() and disarm() only.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,209 +13,19 @@
 #include <cmocka.h>
 
 #include <dirent.h>
-#include <dlfcn.h>
-#include <errno.h>
-#include <execinfo.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <jansson.h>
-#include <link.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <sndfile.h>
 #include <sodium.h>
-#include <stdatomic.h>
 
 #include "common/log.h"
 #include "receiver/lane_thread.h"
 #include "sinks/host.h"
 #include "sinks/outfile.h"
+#include "tests/unit/nomem.h"
 #include "tests/unit/unpack.h"
-
-/* ---- allocations ---- */
-
-#define VISIBLE __attribute__((visibility("default")))
-
-static atomic_bool armed;
-static atomic_long fail_in = -1, counted;
-static atomic_bool failed;
-
-static void *(*real_malloc)(size_t n);
-static void *(*real_calloc)(size_t n, size_t size);
-static void *(*real_realloc)(void *p, size_t n);
-
-void *__real_sodium_malloc(size_t n);
-void *__wrap_sodium_malloc(size_t n);
-VISIBLE void *malloc(size_t n);
-VISIBLE void *calloc(size_t n, size_t size);
-VISIBLE void *realloc(void *p, size_t n);
-
-/* dlsym() may ask for memory while it looks for who gives it. */
-static _Alignas(16) uint8_t first_bytes[4096];
-static size_t first_used;
-
-static void *first_memory(size_t n)
-{
-	void *p = first_bytes + first_used;
-
-	n = (n + 15) & ~(size_t)15;
-	if (n > sizeof(first_bytes) - first_used)
-		abort();
-	first_used += n;
-	return p;
-}
-
-static void find_real(void)
-{
-	static bool looking;
-
-	if (looking)
-		return;
-	looking = true;
-	*(void **)&real_malloc = dlsym(RTLD_NEXT, "malloc");
-	*(void **)&real_calloc = dlsym(RTLD_NEXT, "calloc");
-	*(void **)&real_realloc = dlsym(RTLD_NEXT, "realloc");
-}
-
-/*
- * Libraries whose own allocations are left alone, because they crash without: libsndfile does not
- * look whether it got memory for a chunk that it was given, LAME not for its filters, soxr not for
- * its stages.
- */
-static const char *const frail[] = { "/libsndfile.so", "/libmp3lame.so", "/libsoxr.so" };
-static struct range {
-	uintptr_t from, to;
-} left_alone[8];
-static size_t left_alone_count;
-
-static int find_frail(struct dl_phdr_info *info, size_t size, void *user)
-{
-	(void)size;
-	(void)user;
-	for (size_t i = 0; i < sizeof(frail) / sizeof(frail[0]); i++) {
-		if (strstr(info->dlpi_name, frail[i]) == NULL)
-			continue;
-		for (int k = 0; k < info->dlpi_phnum; k++) {
-			const ElfW(Phdr) *p = &info->dlpi_phdr[k];
-
-			if (p->p_type != PT_LOAD || (p->p_flags & PF_X) == 0)
-				continue;
-			assert_true(left_alone_count < 8);
-			left_alone[left_alone_count++] =
-				(struct range){ info->dlpi_addr + p->p_vaddr,
-					info->dlpi_addr + p->p_vaddr + p->p_memsz };
-		}
-	}
-	return 0;
-}
-
-static bool is_left_alone(const void *caller)
-{
-	for (size_t i = 0; i < left_alone_count; i++) {
-		if ((uintptr_t)caller >= left_alone[i].from && (uintptr_t)caller < left_alone[i].to)
-			return true;
-	}
-	return false;
-}
-
-/* Where the one was that failed, for addr2line. */
-static void *where[24];
-static int where_count;
-
-static bool fails_now(const void *caller)
-{
-	if (!atomic_load(&armed) || is_left_alone(caller) ||
-		atomic_fetch_add(&counted, 1) != atomic_load(&fail_in))
-		return false;
-	atomic_store(&failed, true);
-	atomic_store(&armed, false);
-	where_count = backtrace(where, 24);
-	atomic_store(&armed, true);
-	errno = ENOMEM;
-	return true;
-}
-
-void *malloc(size_t n)
-{
-	if (real_malloc == NULL)
-		find_real();
-	if (real_malloc == NULL)
-		return first_memory(n);
-	return fails_now(__builtin_return_address(0)) ? NULL : real_malloc(n);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	if (real_calloc == NULL)
-		find_real();
-	if (real_calloc == NULL)
-		return first_memory(n * size);
-	return fails_now(__builtin_return_address(0)) ? NULL : real_calloc(n, size);
-}
-
-void *realloc(void *p, size_t n)
-{
-	if (real_realloc == NULL)
-		find_real();
-	return fails_now(__builtin_return_address(0)) ? NULL : real_realloc(p, n);
-}
-
-void *__wrap_sodium_malloc(size_t n)
-{
-	return fails_now(__builtin_return_address(0)) ? NULL : __real_sodium_malloc(n);
-}
-
-/* A thread's start is the system's, and the sanitizers': nothing counts until it runs. */
-struct beginning {
-	void *(*run)(void *);
-	void *arg;
-	sem_t runs;
-};
-
-static void *begin(void *user)
-{
-	struct beginning *b = user;
-	void *(*run)(void *) = b->run;
-	void *arg = b->arg;
-
-	sem_post(&b->runs);
-	return run(arg);
-}
-
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
-	void *arg);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
-	void *arg);
-
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
-	void *arg)
-{
-	struct beginning b = { .run = run, .arg = arg };
-	bool was = atomic_exchange(&armed, false);
-	int r;
-
-	sem_init(&b.runs, 0, 0);
-	r = __real_pthread_create(thread, attr, begin, &b);
-	while (r == 0 && sem_wait(&b.runs) != 0)
-		;
-	sem_destroy(&b.runs);
-	atomic_store(&armed, was);
-	return r;
-}
-
-static void arm(long at)
-{
-	atomic_store(&counted, 0);
-	atomic_store(&failed, false);
-	atomic_store(&fail_in, at);
-	atomic_store(&armed, true);
-}
-
-static void disarm(void)
-{
-	atomic_store(&armed, false);
-}
 
 /* ---- a worker ---- */
 
@@ -759,7 +567,6 @@ int main(void)
 	};
 
 	td_log_set_hook(no_log, NULL);
-	where_count = backtrace(where, 24); /* the first time it loads a library */
-	dl_iterate_phdr(find_frail, NULL);
+	nomem_init();
 	return sodium_init() < 0 || cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -270,7 +270,6 @@ static void end(struct receiver *r)
 	uv_close((uv_handle_t *)&r->progress, NULL);
 	uv_run(&r->loop, UV_RUN_DEFAULT);
 	live_free(r->live);
-	uv_loop_close(&r->loop);
 }
 
 int main(int argc, char **argv)
@@ -301,6 +300,7 @@ int main(int argc, char **argv)
 	status = run(r);
 	end(r);
 out:
+	uv_loop_close(&r->loop);
 	events_free(r->events);
 	console_free(r->console);
 	options_free(&r->options);

@@ -3,6 +3,7 @@
 # run.sh BUILD [unit]: runs every test program (TAP), as many at a time as there are processors and
 # those that need the machine for themselves alone at the end; says them in order, with the seconds
 # each took, then counts.
+# TEST_SECONDS: what each may take, 300 if not given.
 # FUZZ_BUILD: where the programs are that replay the fuzz corpora; BUILD when not given.
 # Each program is a file that can be run alone: build/tests/test_*, tests/system/*.sh BUILD.
 set -u
@@ -81,28 +82,29 @@ run_all() {
 	: >"$dir/jobs"
 }
 
+limit=${TEST_SECONDS:-300}
 export CMOCKA_MESSAGE_OUTPUT=TAP
 for program in "$build"/tests/test_*; do
 	[ -x "$program" ] || continue
-	add "${program##*/}" 300 "$program"
+	add "${program##*/}" "$limit" "$program"
 done
 for program in "${FUZZ_BUILD:-$build}"/tests/fuzz_*; do
 	name=${program##*/}
 	[ -x "$program" ] && [ -d "tests/fuzz/corpus/$name" ] || continue
-	add "$name (corpus)" 300 "$program" "tests/fuzz/corpus/$name"
+	add "$name (corpus)" "$limit" "$program" "tests/fuzz/corpus/$name"
 done
 for kind in mls dave; do
-	add "${kind}_vectors" 300 "$build/tests/${kind}_vectors" "tests/vectors/$kind"
+	add "${kind}_vectors" "$limit" "$build/tests/${kind}_vectors" "tests/vectors/$kind"
 done
 run_all "$(nproc)"
 if [ "$which" = all ]; then
 	for script in tests/system/*.sh; do
 		case $alone in *" ${script##*/} "*) continue ;; esac
-		[ "${script##*/}" = lib.sh ] || add "${script##*/}" 300 "$script" "$build"
+		[ "${script##*/}" = lib.sh ] || add "${script##*/}" "$limit" "$script" "$build"
 	done
 	run_all "$(nproc)"
 	for script in $alone; do
-		add "$script" 300 "tests/system/$script" "$build"
+		add "$script" "$limit" "tests/system/$script" "$build"
 	done
 	run_all 1
 fi

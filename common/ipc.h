@@ -87,6 +87,7 @@ struct ipc_dave_passthrough {
 /* PACKET: one datagram as received; its bytes follow. Arrival times of a connection never fall.
  * Again: its sound has come back from the worker before this one. Decoder and clocks are to know
  * it; it is not counted, and nothing is sent for it.
+ * Counted: if it is a duplicate, the worker before this one has counted it.
  * Undecoded: there is more than can be decoded. It is passed on as it is, and its sound is a gap.
  */
 struct ipc_packet {
@@ -94,7 +95,7 @@ struct ipc_packet {
 	uint32_t flags; /* IPC_PACKET_* */
 	uint32_t zero;
 };
-enum { IPC_PACKET_AGAIN = 1u << 0, IPC_PACKET_UNDECODED = 1u << 1 };
+enum { IPC_PACKET_AGAIN = 1u << 0, IPC_PACKET_UNDECODED = 1u << 1, IPC_PACKET_COUNTED = 1u << 2 };
 
 /* TICK: no packet that arrives later will be older than this. */
 struct ipc_tick {
@@ -118,10 +119,12 @@ struct ipc_frame {
 	uint32_t rtp_ts;  /* of the first sample */
 	uint16_t seq;     /* of the packet; of the lost one for fec and concealed */
 	uint16_t samples; /* per channel, 48 kHz; 1-5760 */
+	/* Of decoded and silence: packets of the gap before it, which are counted with it. */
+	uint16_t lost, recovered, concealed;
 	uint8_t kind;     /* enum ipc_frame_kind */
 	uint8_t channels; /* 1 or 2: not more than its stream has shown to need */
 	uint8_t flags;    /* IPC_FRAME_* */
-	uint8_t zero[9];
+	uint8_t zero[3];
 };
 enum ipc_frame_kind {
 	IPC_FRAME_DECODED,   /* from its own packet */
@@ -130,8 +133,16 @@ enum ipc_frame_kind {
 	IPC_FRAME_CONCEALED, /* lost, made up by the decoder */
 	IPC_FRAME_KINDS,
 };
-/* The first frame of a talk spurt: take the position from sent_ns, not from the frame before. */
-enum { IPC_FRAME_SPURT = 1u << 0 };
+enum {
+	/* The first frame of a talk spurt: take the position from sent_ns, not from the frame
+	 * before. */
+	IPC_FRAME_SPURT = 1u << 0,
+	/* What the packet is counted as beside received and decoded. */
+	IPC_FRAME_HELD = 1u << 1,
+	IPC_FRAME_REORDERED = 1u << 2,
+	IPC_FRAME_DAVE_OPENED = 1u << 3,
+	IPC_FRAME_DAVE_PLAIN = 1u << 4,
+};
 
 /* OPUS: one Opus packet as it was sent, decrypted, behind it: in the order in which the frames
  * come, and before the frame that is decoded from it. Never one that Opus would refuse for its
@@ -148,7 +159,8 @@ struct ipc_opus {
 	uint16_t samples; /* per channel, 48 kHz: what it decodes to; 120-5760 */
 	uint8_t flags;    /* IPC_FRAME_* */
 	uint8_t silence;  /* 1: it is the Opus silence frame */
-	uint8_t zero[6];
+	uint16_t missing; /* packets that are counted as lost with it; 0 where there are frames */
+	uint8_t zero[4];
 };
 
 /* RTCP: a decrypted, well-formed compound packet behind it, for those who want it. */
@@ -161,11 +173,16 @@ struct ipc_rtcp {
 
 /* COUNTERS: what was counted since the last such message, per stream (ssrc) or, with ssrc 0, for
  * what no stream can be named. Sent once a second of stream time, before every CONTROL_ECHO and
- * when a stream or connection ends; never all zero. */
+ * when a stream or connection ends; never all zero. A packet is counted when it is done with. One
+ * that leaves no message of its own is in counters that come before any later message of its
+ * stream: so what has come back tells, at any moment, what was counted and what was not. */
 struct ipc_counters {
 	uint64_t user_id;
+	uint64_t arrival_ns; /* done with: whatever came by then and has no place in the sequence */
 	uint32_t ssrc;
-	uint32_t zero;
+	uint16_t seq; /* and what has one up to this number, */
+	uint8_t any;  /* if it means something: 1 */
+	uint8_t zero;
 	uint64_t delta[COUNTER_COUNT];
 };
 
@@ -226,11 +243,23 @@ _Static_assert(sizeof(struct ipc_conn_open) == 24, "ipc_conn_open has padding");
 _Static_assert(sizeof(struct ipc_key) == 40, "ipc_key has padding");
 _Static_assert(sizeof(struct ipc_dave_sender) == 24, "ipc_dave_sender has padding");
 _Static_assert(sizeof(struct ipc_frame) == 48, "ipc_frame has padding");
-_Static_assert(offsetof(struct ipc_frame, zero) + 9 == sizeof(struct ipc_frame),
+_Static_assert(offsetof(struct ipc_frame, zero) + 3 == sizeof(struct ipc_frame),
 	"ipc_frame has padding at its end");
 _Static_assert(sizeof(struct ipc_opus) == 48, "ipc_opus has padding");
 _Static_assert(sizeof(struct ipc_rtcp) == 24, "ipc_rtcp has padding");
-_Static_assert(sizeof(struct ipc_counters) == 16 + 8 * COUNTER_COUNT, "ipc_counters has padding");
+_Static_assert(sizeof(struct ipc_counters) == 24 + 8 * COUNTER_COUNT, "ipc_counters has padding");
+
+/* Counts a packet that is done with: `end` is what became of it, flags are IPC_FRAME_*. */
+static inline void ipc_count_packet(uint64_t count[static COUNTER_COUNT], enum td_counter end,
+	unsigned flags)
+{
+	count[COUNTER_RECEIVED]++;
+	count[end]++;
+	count[COUNTER_HELD] += (flags & IPC_FRAME_HELD) != 0;
+	count[COUNTER_REORDERED] += (flags & IPC_FRAME_REORDERED) != 0;
+	count[COUNTER_DAVE_OPENED] += (flags & IPC_FRAME_DAVE_OPENED) != 0;
+	count[COUNTER_DAVE_PLAIN] += (flags & IPC_FRAME_DAVE_PLAIN) != 0;
+}
 
 /* A message as a reader hands it out: pointers into the reader's buffer, valid until its next
  * ipc_reader_* call. `body` is the fixed part (aligned for its struct), `data` what follows. */

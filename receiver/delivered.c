@@ -23,9 +23,9 @@ struct delivered_stream {
 	uint64_t conn, user_id;
 	uint32_t ssrc;
 	struct delivered_end frame, opus;
+	struct delivered_end done;     /* and whatever else it became */
+	uint64_t counted_ns;           /* duplicates that arrived by then are counted */
 	uint64_t count[COUNTER_COUNT]; /* since the last counters */
-	uint64_t lost[COUNTER_COUNT];  /* since the last packet: its gap is not closed yet */
-	uint64_t waiting; /* received by the worker's counters, and nothing else by then */
 };
 
 static uint64_t key_of(uint64_t conn, uint32_t ssrc)
@@ -43,8 +43,8 @@ void delivered_free(struct delivered *d)
 /* Nothing of it will be asked for again. What is not counted yet stays. */
 static bool is_past(const struct delivered_stream *s, uint64_t ns)
 {
-	return s->frame.arrival_ns < ns && s->opus.arrival_ns < ns &&
-		s->count[COUNTER_DECODED] == 0 && s->waiting == 0;
+	return s->frame.arrival_ns < ns && s->opus.arrival_ns < ns && s->done.arrival_ns < ns &&
+		s->count[COUNTER_RECEIVED] == 0;
 }
 
 /* Called before a stream is added, so that those that end do not add up in a long call. */
@@ -115,14 +115,26 @@ static bool move_on(struct delivered_end *e, uint16_t seq, uint64_t arrival_ns)
 	return true;
 }
 
-static void count_packet(struct delivered_stream *s, bool silence)
+/* Everything of the stream up to there is done with. A new worker says it of what it was told
+ * again, too. */
+static void move_done(struct delivered_end *e, uint16_t seq, uint64_t arrival_ns)
 {
-	for (size_t i = 0; i < COUNTER_COUNT; i++)
-		s->count[i] += s->lost[i];
-	memset(s->lost, 0, sizeof(s->lost));
-	s->count[COUNTER_RECEIVED]++;
-	s->count[COUNTER_DECODED]++;
-	s->count[COUNTER_SILENCE] += silence;
+	int ahead = ahead_of(e, seq);
+
+	if (!e->any || ahead > 0 || ahead <= -SAME_NUMBERING)
+		e->seq = seq;
+	e->any = true;
+	if (arrival_ns > e->arrival_ns)
+		e->arrival_ns = arrival_ns;
+}
+
+static void count_gap(struct delivered_stream *s, uint16_t lost, uint16_t recovered,
+	uint16_t concealed)
+{
+	s->count[COUNTER_LOST] += lost;
+	s->count[COUNTER_FEC] += recovered;
+	s->count[COUNTER_CONCEALED] += concealed;
+	s->count[COUNTER_SKIPPED] += (uint64_t)(lost - recovered - concealed);
 }
 
 static void came(struct delivered *d, uint64_t arrival_ns)
@@ -140,12 +152,13 @@ bool delivered_frame(struct delivered *d, uint64_t conn, const struct ipc_frame 
 		return true;
 	if (!move_on(&s->frame, f->seq, f->arrival_ns))
 		return false;
-	/* If nothing comes behind a gap, the next worker fills and counts all of it. */
-	if (f->kind == IPC_FRAME_FEC || f->kind == IPC_FRAME_CONCEALED) {
-		s->lost[COUNTER_LOST]++;
-		s->lost[f->kind == IPC_FRAME_FEC ? COUNTER_FEC : COUNTER_CONCEALED]++;
-	} else {
-		count_packet(s, f->kind == IPC_FRAME_SILENCE);
+	/* A gap is counted with the packet behind it. If that does not come, the next worker fills
+	 * and counts all of it. */
+	if (f->kind == IPC_FRAME_DECODED || f->kind == IPC_FRAME_SILENCE) {
+		ipc_count_packet(s->count, COUNTER_DECODED, f->flags);
+		s->count[COUNTER_SILENCE] += f->kind == IPC_FRAME_SILENCE;
+		move_done(&s->done, f->seq, f->arrival_ns);
+		count_gap(s, f->lost, f->recovered, f->concealed);
 	}
 	return true;
 }
@@ -160,23 +173,13 @@ bool delivered_opus(struct delivered *d, uint64_t conn, const struct ipc_opus *o
 	/* The frame of a packet comes after it, and may not have come any more. */
 	if (!move_on(&s->opus, o->seq, o->arrival_ns))
 		return false;
-	if (!d->decodes)
-		count_packet(s, o->silence != 0);
+	if (!d->decodes) {
+		ipc_count_packet(s->count, COUNTER_DECODED, o->flags);
+		s->count[COUNTER_SILENCE] += o->silence != 0;
+		move_done(&s->done, o->seq, o->arrival_ns);
+		count_gap(s, o->missing, 0, 0);
+	}
 	return true;
-}
-
-/* How many packets these counters say what became of. */
-static uint64_t ends_in(const uint64_t delta[static COUNTER_COUNT])
-{
-	static const enum td_counter ends[] = { COUNTER_DECODED, COUNTER_PADDING, COUNTER_DUPLICATE,
-		COUNTER_LATE, COUNTER_UNDECODABLE, COUNTER_RESTARTED, COUNTER_HELD_DROPPED,
-		COUNTER_UNDECODED, COUNTER_DAVE_NO_KEY, COUNTER_DAVE_AUTH, COUNTER_DAVE_REPLAY,
-		COUNTER_DAVE_REFUSED };
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
-		n += delta[ends[i]];
-	return n;
 }
 
 void delivered_counted(struct delivered *d, uint64_t conn, const struct ipc_counters *c)
@@ -186,8 +189,10 @@ void delivered_counted(struct delivered *d, uint64_t conn, const struct ipc_coun
 	if (s == NULL)
 		return;
 	memset(s->count, 0, sizeof(s->count));
-	memset(s->lost, 0, sizeof(s->lost));
-	s->waiting += c->delta[COUNTER_RECEIVED] - ends_in(c->delta);
+	if (c->any != 0)
+		move_done(&s->done, c->seq, c->arrival_ns);
+	if (c->arrival_ns > s->counted_ns)
+		s->counted_ns = c->arrival_ns;
 }
 
 void delivered_forget(struct delivered *d, uint64_t conn)
@@ -213,18 +218,13 @@ void delivered_worker_lost(struct delivered *d,
 {
 	for (size_t i = 0; i < d->streams.cap; i++) {
 		struct delivered_stream *s = d->streams.table[i].value;
-		uint64_t decoded;
 
 		if (s == NULL)
 			continue;
 		s->frame.again = s->opus.again = true;
-		decoded = s->count[COUNTER_DECODED];
-		s->count[COUNTER_RECEIVED] -= s->waiting;
-		if (decoded > 0 || s->waiting > 0)
+		if (s->count[COUNTER_RECEIVED] > 0)
 			each(user, s->conn, s->ssrc, s->user_id, s->count);
 		memset(s->count, 0, sizeof(s->count));
-		memset(s->lost, 0, sizeof(s->lost));
-		s->waiting = 0;
 	}
 }
 
@@ -236,14 +236,12 @@ enum delivered_state delivered_look(const struct delivered *d, uint64_t conn, ui
 
 	if (s == NULL)
 		return at_ns < d->forgotten_ns ? DELIVERED_LONG_AGO : DELIVERED_NOT;
-	e = d->decodes ? &s->frame : &s->opus;
-	if (!e->any)
-		return DELIVERED_NOT;
+	e = &s->done;
 	if (is_behind(e, seq, at_ns))
 		return -ahead_of(e, seq) < LATELY ? DELIVERED_LATELY : DELIVERED_LONG_AGO;
 	/* The sender has jumped to other numbers since, or before many were lost. */
-	if (at_ns < e->arrival_ns &&
-		(ahead_of(e, seq) <= -SAME_NUMBERING || ahead_of(e, seq) >= SAME_NUMBERING))
+	if (e->any && at_ns < e->arrival_ns &&
+		(ahead_of(e, seq) <= -SAME_NUMBERING || ahead_of(e, seq) > SAME_NUMBERING))
 		return DELIVERED_LONG_AGO;
-	return DELIVERED_NOT;
+	return at_ns <= s->counted_ns ? DELIVERED_COUNTED : DELIVERED_NOT;
 }

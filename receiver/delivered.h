@@ -34,13 +34,13 @@ void delivered_free(struct delivered *d);
  * second time. */
 bool delivered_frame(struct delivered *d, uint64_t conn, const struct ipc_frame *f);
 bool delivered_opus(struct delivered *d, uint64_t conn, const struct ipc_opus *o);
-/* Counters of a stream came back: everything of it that came before them is counted. */
+/* Counters of a stream came back: everything of it that came before them is counted, and what they
+ * are about is done with even if nothing else came of it. */
 void delivered_counted(struct delivered *d, uint64_t conn, const struct ipc_counters *c);
 void delivered_forget(struct delivered *d, uint64_t conn);
 
 /* The worker is gone: calls each with what has to be counted in its place, so that every packet is
- * counted once when a replacement counts those that did not come back. To be added modulo 2^64:
- * what was counted as received and still waited is taken back. */
+ * counted once when a replacement counts those that did not come back. */
 void delivered_worker_lost(struct delivered *d,
 	void (*each)(void *user, uint64_t conn, uint32_t ssrc, uint64_t user_id,
 		const uint64_t delta[static COUNTER_COUNT]),
@@ -48,8 +48,9 @@ void delivered_worker_lost(struct delivered *d,
 
 /* What a new worker has to do with a packet that arrived at at_ns. */
 enum delivered_state {
-	DELIVERED_NOT,    /* its sound has not come back */
-	DELIVERED_LATELY, /* it has; what comes next in the stream sounds right only behind it */
+	DELIVERED_NOT,     /* its sound has not come back, */
+	DELIVERED_COUNTED, /* and if it is the duplicate of one that waits, that was counted */
+	DELIVERED_LATELY,  /* it has; what comes next in the stream sounds right only behind it */
 	DELIVERED_LONG_AGO,
 };
 enum delivered_state delivered_look(const struct delivered *d, uint64_t conn, uint32_t ssrc,

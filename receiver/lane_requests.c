@@ -129,7 +129,7 @@ static void put_packet(struct lane_requests *q, uint64_t conn, uint64_t arrival_
 
 	if (ipc_queue_put(&q->queue, IPC_PACKET, conn, &packet, sizeof(packet), data, len) !=
 			TD_OK &&
-		flags == 0)
+		(flags & IPC_PACKET_AGAIN) == 0)
 		lane_requests_count(q, conn, COUNTER_OVERLOAD, 1);
 }
 
@@ -279,6 +279,7 @@ static size_t retell_packet(struct lane_requests *q, const struct journal_entry 
 {
 	enum delivered_state state = DELIVERED_NOT;
 	struct rtp_header rtp;
+	uint32_t flags = 0;
 
 	if (e->no < lane_requests_conn(q, e->conn)->finished_no)
 		return 0;
@@ -286,9 +287,12 @@ static size_t retell_packet(struct lane_requests *q, const struct journal_entry 
 		state = lane_thread_delivered(q->thread, e->conn, rtp.ssrc, rtp.sequence, e->at_ns);
 	if (state == DELIVERED_LONG_AGO)
 		return 0;
-	put_packet(q, e->conn, e->at_ns, state == DELIVERED_LATELY ? IPC_PACKET_AGAIN : 0, e->data,
-		e->len);
-	return state == DELIVERED_NOT;
+	if (state == DELIVERED_LATELY)
+		flags = IPC_PACKET_AGAIN;
+	else if (state == DELIVERED_COUNTED)
+		flags = IPC_PACKET_COUNTED;
+	put_packet(q, e->conn, e->at_ns, flags, e->data, e->len);
+	return state != DELIVERED_LATELY;
 }
 
 size_t lane_requests_retell(struct lane_requests *q)
@@ -488,9 +492,9 @@ static void shed_sound(struct lane_requests *q, size_t keep)
 
 	while (left > keep && next_waiting(from, &at, &p, &where, &total)) {
 		left -= total;
-		if (p.flags != 0)
+		if ((p.flags & (IPC_PACKET_AGAIN | IPC_PACKET_UNDECODED)) != 0)
 			continue;
-		p.flags = IPC_PACKET_UNDECODED;
+		p.flags |= IPC_PACKET_UNDECODED;
 		memcpy(from->buf + where, &p, sizeof(p));
 		q->undecoded++;
 	}

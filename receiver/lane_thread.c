@@ -338,7 +338,7 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 
 	if (f->samples == 0 || f->samples > 5760 || f->channels < 1 || f->channels > 2 ||
 		f->kind >= IPC_FRAME_KINDS || msg->data_len != 2u * f->samples * f->channels ||
-		!may_name(t, msg->hdr.conn, f->user_id) ||
+		f->recovered + f->concealed > f->lost || !may_name(t, msg->hdr.conn, f->user_id) ||
 		f->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
 	if (!delivered_frame(&t->delivered, msg->hdr.conn, f))
@@ -421,7 +421,8 @@ static int on_counters(struct lane_thread *t, const struct ipc_msg *msg)
 	const struct ipc_counters *c = msg->body;
 	struct sink_session *sinks = session_of(t, msg->hdr.conn);
 
-	if (!may_name(t, msg->hdr.conn, c->user_id))
+	if (!may_name(t, msg->hdr.conn, c->user_id) ||
+		c->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
 	t->conf.ops.counted(t->conf.user, c->delta);
 	if (c->ssrc != 0)

@@ -29,10 +29,11 @@ struct source {
 	struct hold *hold;
 	uint64_t hold_due_ns;
 	/* As of the last time something happened to it: */
-	uint64_t due_ns; /* REORDER_NEVER: nothing waits, and it is not in the heap */
-	uint64_t order;  /* at the same time, the lower one is due first */
-	size_t at;       /* in the heap */
-	size_t waiting;  /* packets, in its stream */
+	uint64_t due_ns;         /* REORDER_NEVER: nothing waits, and it is not in the heap */
+	uint64_t order;          /* at the same time, the lower one is due first */
+	size_t at;               /* in the heap */
+	size_t waiting;          /* packets, in its stream */
+	struct stream_done done; /* of its last stream */
 	uint64_t count[COUNTER_COUNT];
 };
 
@@ -40,30 +41,21 @@ struct source {
 
 static void drop_unopened(struct conn *c);
 
-static int send_counters(struct conn *c, uint64_t user_id, uint32_t ssrc, uint64_t *count)
-{
-	static const uint64_t none[COUNTER_COUNT];
-	struct ipc_counters m = { .user_id = user_id, .ssrc = ssrc };
-
-	if (memcmp(count, none, sizeof(none)) == 0)
-		return TD_OK;
-	memcpy(m.delta, count, sizeof(m.delta));
-	memset(count, 0, sizeof(m.delta));
-	return ipc_queue_put(c->conf.out, IPC_COUNTERS, c->conf.conn, &m, sizeof(m), NULL, 0);
-}
-
 static int source_send_counters(struct conn *c, struct source *src)
 {
-	return send_counters(c, src->user_id, src->ssrc, src->count);
+	struct stream_done done = src->stream != NULL ? stream_done(src->stream) : src->done;
+
+	return stream_conf_tell(&c->conf, src->user_id, src->ssrc, &done, src->count);
 }
 
 int conn_send_counters(struct conn *c)
 {
+	struct stream_done done = { .arrival_ns = c->now_ns };
 	struct source *src;
 	int r;
 
 	drop_unopened(c);
-	r = send_counters(c, 0, 0, c->count);
+	r = stream_conf_tell(&c->conf, 0, 0, &done, c->count);
 	/* What waits for a name is counted under that name, not under none. */
 	TAILQ_FOREACH(src, &c->active, link)
 	{
@@ -159,6 +151,12 @@ static int source_new(struct source **ret, struct conn *c, uint32_t ssrc, uint64
 	return TD_OK;
 }
 
+static void count_dropped(struct source *src, size_t n)
+{
+	for (; n > 0; n--)
+		ipc_count_packet(src->count, COUNTER_HELD_DROPPED, 0);
+}
+
 /* Gives back what the source holds, counting what is lost by it. */
 static void source_clear(struct conn *c, struct source *src)
 {
@@ -166,10 +164,11 @@ static void source_clear(struct conn *c, struct source *src)
 		c->streams--;
 		c->unnamed -= src->user_id == 0;
 	}
+	if (src->stream != NULL)
+		src->done = stream_done(src->stream);
 	if (src->hold != NULL) {
 		c->holds--;
-		src->count[COUNTER_HELD_DROPPED] += src->hold->len;
-		hold_clear(src->hold);
+		count_dropped(src, hold_clear(src->hold));
 	}
 	stream_free(src->stream);
 	free(src->hold);
@@ -238,7 +237,7 @@ static int source_release(struct conn *c, struct source *src)
 	src->hold = NULL;
 	c->holds--;
 	while (r == TD_OK && (p = hold_pop(hold)) != NULL) {
-		src->count[COUNTER_HELD]++;
+		p->flags |= IPC_FRAME_HELD;
 		r = stream_packet(src->stream, p);
 		free(p);
 	}
@@ -360,8 +359,7 @@ static int hold_packet(struct conn *c, struct source *src, const struct packet *
 	}
 	if ((r = hold_push(src->hold, p, &dropped)) != TD_OK)
 		return r;
-	src->count[COUNTER_RECEIVED] += !p->again;
-	src->count[COUNTER_HELD_DROPPED] += dropped;
+	count_dropped(src, dropped);
 	return TD_OK;
 }
 
@@ -393,7 +391,6 @@ static int source_packet(struct conn *c, const struct rtp_header *h, const struc
 		if ((r = source_start(c, src)) != TD_OK)
 			return r;
 	}
-	src->count[COUNTER_RECEIVED] += !p->again;
 	r = stream_packet(src->stream, p);
 	reschedule(c, src);
 	return r == TD_OK ? source_relieve(c, src) : r;
@@ -430,6 +427,7 @@ static int rtp_datagram(struct conn *c, uint64_t arrival_ns, uint32_t flags, con
 		.arrival_ns = arrival_ns,
 		.plain_ok = dave_stage_takes_plain(&c->dave, arrival_ns),
 		.again = (flags & IPC_PACKET_AGAIN) != 0,
+		.counted = (flags & IPC_PACKET_COUNTED) != 0,
 		.undecoded = (flags & IPC_PACKET_UNDECODED) != 0,
 	};
 	struct rtp_header h;

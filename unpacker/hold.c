@@ -5,24 +5,35 @@
 
 #include "common/err.h"
 
-void hold_clear(struct hold *h)
+/* The oldest goes: whether it has to be counted. */
+static bool drop(struct hold *h)
 {
-	struct packet *p;
+	struct packet *p = hold_pop(h);
+	bool again = p->again;
 
-	while ((p = hold_pop(h)) != NULL)
-		free(p);
+	free(p);
+	return !again;
+}
+
+size_t hold_clear(struct hold *h)
+{
+	size_t n = 0;
+
+	while (h->len > 0)
+		n += drop(h);
+	return n;
 }
 
 int hold_push(struct hold *h, const struct packet *p, size_t *ret_dropped)
 {
 	struct packet *copy = packet_keep(p);
-	size_t before = h->len;
+	size_t n = 0;
 
 	if (copy == NULL)
 		return TD_ERR_NOMEM;
 	while (h->len == HOLD_MAX || h->bytes + p->len > HOLD_MAX_BYTES)
-		free(hold_pop(h));
-	*ret_dropped = before - h->len;
+		n += drop(h);
+	*ret_dropped = n;
 	h->ring[(h->head + h->len++) % HOLD_MAX] = copy;
 	h->bytes += copy->len;
 	return TD_OK;

@@ -23,7 +23,8 @@ struct hold {
 	size_t bytes; /* of payload */
 };
 
-void hold_clear(struct hold *h);
+/* How many have to be counted: those that do not come again. */
+size_t hold_clear(struct hold *h);
 /* Keeps a copy. *ret_dropped: so many of the oldest had to go for it. TD_ERR_NOMEM. */
 int hold_push(struct hold *h, const struct packet *p, size_t *ret_dropped);
 struct packet *hold_pop(struct hold *h); /* the oldest, the caller's to free(); NULL: empty */

@@ -26,7 +26,9 @@ struct packet {
 	uint16_t len;             /* 0: nothing but padding inside */
 	bool plain_ok;            /* unencrypted frames were taken when it arrived */
 	bool again;               /* IPC_PACKET_AGAIN */
+	bool counted;             /* IPC_PACKET_COUNTED */
 	bool undecoded;           /* IPC_PACKET_UNDECODED */
+	uint8_t flags;            /* IPC_FRAME_*: what it is counted as */
 	uint8_t state;            /* enum packet_state */
 	uint8_t reason;           /* enum td_counter: why it is not open */
 	uint64_t sealed_until_ns; /* 0 unless sealed */

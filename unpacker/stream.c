@@ -32,6 +32,50 @@ int stream_new(struct stream **ret, const struct stream_conf *conf, uint32_t ssr
 	return TD_OK;
 }
 
+int stream_conf_tell(const struct stream_conf *conf, uint64_t user_id, uint32_t ssrc,
+	const struct stream_done *done, uint64_t *count)
+{
+	static const uint64_t none[COUNTER_COUNT];
+	struct ipc_counters m = { .user_id = user_id,
+		.arrival_ns = done->arrival_ns,
+		.ssrc = ssrc,
+		.seq = done->seq,
+		.any = done->any };
+
+	if (memcmp(count, none, sizeof(none)) == 0)
+		return TD_OK;
+	memcpy(m.delta, count, sizeof(m.delta));
+	memset(count, 0, sizeof(m.delta));
+	return ipc_queue_put(conf->out, IPC_COUNTERS, conf->conn, &m, sizeof(m), NULL, 0);
+}
+
+struct stream_done stream_done(const struct stream *s)
+{
+	struct stream_done d = s->done;
+
+	if (s->stray != NULL)
+		d.arrival_ns = s->stray->arrival_ns;
+	return d;
+}
+
+/* A packet that leaves nothing but its count. */
+static void end_quietly(struct stream *s, const struct packet *p, enum td_counter what)
+{
+	ipc_count_packet(s->count, what, p->flags);
+	s->untold |= !p->again;
+}
+
+/* Before p's own messages: what was counted so far. */
+static int tell_counted(struct stream *s, const struct packet *p)
+{
+	struct stream_done d = stream_done(s);
+
+	if (!s->untold || p->again)
+		return TD_OK;
+	s->untold = false;
+	return stream_conf_tell(s->conf, s->user_id, s->ssrc, &d, s->count);
+}
+
 void stream_free(struct stream *s)
 {
 	if (s == NULL)
@@ -276,9 +320,15 @@ static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_k
 	f.samples = (uint16_t)samples;
 	f.kind = (uint8_t)kind;
 	f.channels = (uint8_t)h->channels;
+	if (kind == IPC_FRAME_DECODED || kind == IPC_FRAME_SILENCE) {
+		f.flags = p->flags;
+		f.lost = s->closed.lost;
+		f.recovered = s->closed.recovered;
+		f.concealed = s->closed.concealed;
+	}
 	/* Concealment goes on where the sound before the gap ended. */
 	if (kind != IPC_FRAME_CONCEALED && starts_spurt(s, &s->sound, p, ts))
-		f.flags = IPC_FRAME_SPURT;
+		f.flags |= IPC_FRAME_SPURT;
 	pcm = (int16_t *)(void *)ipc_queue_put_room(q, IPC_FRAME, s->conf->conn, &f, sizeof(f),
 		(size_t)(samples * h->channels) * sizeof(*pcm));
 	if (pcm == NULL)
@@ -339,6 +389,9 @@ static void count_gap(struct stream *s, int64_t fec, int64_t concealed)
 	s->count[COUNTER_FEC] += (uint64_t)fec;
 	s->count[COUNTER_CONCEALED] += (uint64_t)concealed;
 	s->count[COUNTER_SKIPPED] += (uint64_t)(lost - fec - concealed);
+	s->closed = (struct stream_lost){ .lost = (uint16_t)min64(lost, UINT16_MAX),
+		.recovered = (uint16_t)fec,
+		.concealed = (uint16_t)min64(concealed, UINT16_MAX) };
 	s->gap = (struct stream_gap){ 0 };
 	s->sound.lost = 0;
 }
@@ -364,14 +417,12 @@ static int fill_gap(struct stream *s, const struct packet *p, int64_t *ret_fec,
 	return td_err_is_fatal(r) ? r : TD_OK;
 }
 
-/* What was lost before p is done with: filled for those who want sound, and counted. */
+/* What was lost before p is done with: filled, and counted. */
 static int close_gap(struct stream *s, const struct packet *p)
 {
 	int64_t fec = 0, concealed = 0;
-	int r = TD_OK;
+	int r = fill_gap(s, p, &fec, &concealed);
 
-	if (wants(s, IPC_WANT_PCM))
-		r = fill_gap(s, p, &fec, &concealed);
 	count_gap(s, fec, concealed);
 	return r;
 }
@@ -401,11 +452,17 @@ static int pass_on(struct stream *s, const struct packet *p, int samples)
 		.lost = (uint32_t)f.due,
 		.seq = (uint16_t)p->seq,
 		.samples = (uint16_t)samples,
+		.flags = p->flags,
 		.silence = opus_packet_is_silence(p->data, p->len) };
 
+	/* Where there are no frames, it is what the gap is counted with. */
+	if (!wants(s, IPC_WANT_PCM)) {
+		count_gap(s, 0, 0);
+		m.missing = s->closed.lost;
+	}
 	/* As the first frame that p gives, recovered or its own, behind what is made up. */
 	if (starts_spurt(s, &s->passed, p, p->ts - (uint32_t)(f.made_up + f.copied)))
-		m.flags = IPC_FRAME_SPURT;
+		m.flags |= IPC_FRAME_SPURT;
 	end_with(&s->passed, p, samples);
 	return ipc_queue_put(s->conf->out, IPC_OPUS, s->conf->conn, &m, sizeof(m), p->data, p->len);
 }
@@ -414,9 +471,11 @@ static int pass_on(struct stream *s, const struct packet *p, int samples)
 static int sound_of(struct stream *s, const struct packet *p, int samples)
 {
 	bool silence = opus_packet_is_silence(p->data, p->len);
-	int r = close_gap(s, p);
+	int r = TD_OK;
 
-	if (r == TD_OK && wants(s, IPC_WANT_PCM))
+	if (!wants(s, IPC_WANT_PCM))
+		count_gap(s, 0, 0);
+	else if ((r = close_gap(s, p)) == TD_OK)
 		r = send_frame(s, p, silence ? IPC_FRAME_SILENCE : IPC_FRAME_DECODED, p->ts, p->seq,
 			samples);
 	if (r == TD_OK)
@@ -428,7 +487,7 @@ static int sound_of(struct stream *s, const struct packet *p, int samples)
 static void skip_unopened(struct stream *s, const struct packet *p)
 {
 	s->sealed -= p->state == PACKET_SEALED;
-	s->count[p->reason]++;
+	end_quietly(s, p, (enum td_counter)p->reason);
 	widen_gap(s, 1, p->seq + 1);
 	s->passed.lost++;
 	s->gap.unopened++;
@@ -438,7 +497,7 @@ static void skip_unopened(struct stream *s, const struct packet *p)
 /* One that is passed on and not decoded, to save time: the same gap, but for those who got it. */
 static void skip_undecoded(struct stream *s, const struct packet *p)
 {
-	s->count[COUNTER_UNDECODED]++;
+	end_quietly(s, p, COUNTER_UNDECODED);
 	widen_gap(s, 1, p->seq + 1);
 	s->gap.unopened++;
 	s->gap.last_unopened = true;
@@ -456,15 +515,17 @@ static int play_packet(struct stream *s, const struct packet *p, int64_t lost)
 		return TD_OK;
 	}
 	if (p->len == 0) {
-		s->count[COUNTER_PADDING]++;
+		end_quietly(s, p, COUNTER_PADDING);
 		s->gap.by_padding = true;
 		return TD_OK;
 	}
 	samples = opus_packet_samples(p->data, p->len);
 	if (samples < 0) {
-		s->count[COUNTER_UNDECODABLE]++;
+		end_quietly(s, p, COUNTER_UNDECODABLE);
 		return TD_OK;
 	}
+	if ((r = tell_counted(s, p)) != TD_OK)
+		return r;
 	if (wants(s, IPC_WANT_OPUS) && (r = pass_on(s, p, samples)) != TD_OK)
 		return r;
 	if (p->undecoded && wants(s, IPC_WANT_PCM)) {
@@ -473,12 +534,12 @@ static int play_packet(struct stream *s, const struct packet *p, int64_t lost)
 	}
 	r = sound_of(s, p, samples);
 	if (r == TD_ERR_MALFORMED) {
-		s->count[COUNTER_UNDECODABLE]++;
+		end_quietly(s, p, COUNTER_UNDECODABLE);
 		return TD_OK;
 	}
 	if (r != TD_OK)
 		return r;
-	s->count[COUNTER_DECODED]++;
+	ipc_count_packet(s->count, COUNTER_DECODED, p->flags);
 	s->count[COUNTER_SILENCE] += opus_packet_is_silence(p->data, p->len);
 	return TD_OK;
 }
@@ -490,12 +551,16 @@ static int play(struct stream *s, const struct packet *p, int64_t lost)
 	size_t mark = s->conf->out->len;
 	int r;
 
-	if (!p->again)
-		return play_packet(s, p, lost);
-	s->count = uncounted;
+	s->closed = (struct stream_lost){ 0 };
+	if (p->again)
+		s->count = uncounted;
 	r = play_packet(s, p, lost);
-	s->count = count;
-	s->conf->out->len = mark; /* nothing of it was written yet */
+	s->done.seq = (uint16_t)p->seq;
+	s->done.any = true;
+	if (p->again) {
+		s->count = count;
+		s->conf->out->len = mark; /* nothing of it was written yet */
+	}
 	return r;
 }
 
@@ -538,14 +603,14 @@ static int open_packet(struct stream *s, struct packet *p, bool newest_alone)
 		return r;
 	switch (v) {
 	case DAVE_STAGE_OPENED:
-		s->count[COUNTER_DAVE_OPENED] += !p->again;
+		p->flags |= IPC_FRAME_DAVE_OPENED;
 		p->data = d->plain;
 		p->len = (uint16_t)d->frame.media_len;
 		p->state = PACKET_OPEN;
 		p->sealed_until_ns = 0;
 		break;
 	case DAVE_STAGE_PLAIN:
-		s->count[COUNTER_DAVE_PLAIN] += !p->again;
+		p->flags |= IPC_FRAME_DAVE_PLAIN;
 		break;
 	case DAVE_STAGE_CLEAR:
 		break;
@@ -589,7 +654,7 @@ static int accept_packet(struct stream *s, struct packet *p, uint64_t now_ns)
 	int r;
 
 	if (started && p->seq < s->reorder.highest)
-		s->count[COUNTER_REORDERED] += !p->again;
+		p->flags |= IPC_FRAME_REORDERED;
 	/* So far ahead of a gap that it would not fit: the gap has to go before its time. */
 	if (started && p->seq - s->reorder.next >= REORDER_SLOTS &&
 		(r = release(s, REORDER_NEVER)) != TD_OK)
@@ -611,11 +676,21 @@ static int accept_packet(struct stream *s, struct packet *p, uint64_t now_ns)
 	return r == TD_OK ? release(s, now_ns) : r;
 }
 
+/* Those that were the same as the stray one are done with when it is known what that was. */
+static void count_stray_again(struct stream *s)
+{
+	s->untold |= s->stray_again > 0;
+	for (; s->stray_again > 0; s->stray_again--)
+		ipc_count_packet(s->count, COUNTER_DUPLICATE, 0);
+}
+
 static void drop_stray(struct stream *s)
 {
 	if (s->stray == NULL)
 		return;
-	s->count[COUNTER_RESTARTED] += !s->stray->again;
+	count_stray_again(s);
+	if (!s->stray->again)
+		end_quietly(s, s->stray, COUNTER_RESTARTED);
 	free(s->stray);
 	s->stray = NULL;
 }
@@ -642,12 +717,16 @@ static int restart(struct stream *s, struct packet *second)
 	int r;
 
 	s->stray = NULL;
+	s->done.arrival_ns = first->arrival_ns;
 	second->seq = first->seq + 1;
 	if ((r = release(s, REORDER_NEVER)) != TD_OK)
 		goto out;
 	widen_gap(s, lost_in_outage(s, &s->sound, first), first->seq);
 	s->passed.lost += lost_in_outage(s, &s->passed, first);
 	reorder_restart(&s->reorder, first->seq);
+	/* What is counted from here on is about the new numbers, and the first is not among it. */
+	s->done = (struct stream_done){ second->arrival_ns, (uint16_t)(first->seq - 1), true };
+	count_stray_again(s);
 	s->prev_seq = s->anchor_seq = INT64_MIN;
 	if ((r = accept_packet(s, first, second->arrival_ns)) == TD_OK)
 		r = accept_packet(s, second, second->arrival_ns);
@@ -659,7 +738,7 @@ out:
 static int far_packet(struct stream *s, struct packet *p)
 {
 	if (s->stray != NULL && (uint16_t)p->seq == (uint16_t)s->stray->seq) {
-		s->count[COUNTER_DUPLICATE] += !p->again;
+		s->stray_again += !p->again && !p->counted;
 		return TD_OK;
 	}
 	if (s->stray != NULL && (uint16_t)p->seq == (uint16_t)(s->stray->seq + 1))
@@ -677,13 +756,15 @@ int stream_packet(struct stream *s, const struct packet *in)
 
 	if ((r = stream_advance(s, p.arrival_ns)) != TD_OK)
 		return r;
+	s->done.arrival_ns = p.arrival_ns;
 	verdict = reorder_check(&s->reorder, (uint16_t)in->seq, &p.seq);
 	if (verdict == REORDER_FAR)
 		return far_packet(s, &p);
 	drop_stray(s);
 	if (verdict == REORDER_FITS)
 		return accept_packet(s, &p, p.arrival_ns);
-	s->count[verdict == REORDER_LATE ? COUNTER_LATE : COUNTER_DUPLICATE] += !p.again;
+	if (!p.again && !(p.counted && verdict == REORDER_DUPLICATE))
+		end_quietly(s, &p, verdict == REORDER_LATE ? COUNTER_LATE : COUNTER_DUPLICATE);
 	return TD_OK;
 }
 

@@ -53,15 +53,30 @@ struct stream_gap {
 	bool last_unopened;
 };
 
+/* What was lost in a gap that is closed, until the packet behind it tells. */
+struct stream_lost {
+	uint16_t lost, recovered, concealed;
+};
+
+/* How far a stream is with what it was given: struct ipc_counters. */
+struct stream_done {
+	uint64_t arrival_ns;
+	uint16_t seq;
+	bool any;
+};
+
 struct stream {
 	const struct stream_conf *conf;
-	uint64_t *count;  /* [COUNTER_COUNT], the owner's */
+	uint64_t *count; /* [COUNTER_COUNT], the owner's */
+	bool untold;     /* of what is in it, not all will be told by frames and packets */
+	struct stream_done done;
 	uint64_t user_id; /* the owner sets it, at any time; 0: not named */
 	uint32_t ssrc;
 
 	/* As packets arrive. */
 	struct reorder reorder;
 	struct packet *stray; /* far out of sequence; the next one tells what it was */
+	size_t stray_again;   /* came with the same number */
 	uint32_t spurt;       /* number of the latest talk spurt; 0: none yet */
 	uint32_t quiet_spurt; /* one that follows silence frames without a pause; 0: none */
 	uint32_t silence_run; /* silence frames in a row */
@@ -84,9 +99,15 @@ struct stream {
 	/* As sound leaves. */
 	struct hearing hearing;
 	struct stream_gap gap;
+	struct stream_lost closed;
 	struct stream_end sound;  /* of the frames; of the packets if there are no frames */
 	struct stream_end passed; /* of the packets passed on, even one that libopus refused */
 };
+
+/* What was counted leaves as COUNTERS, and counting begins anew; nothing if that is nothing.
+ * TD_ERR_NOMEM. */
+int stream_conf_tell(const struct stream_conf *conf, uint64_t user_id, uint32_t ssrc,
+	const struct stream_done *done, uint64_t *count);
 
 /* `count` and `conf` are borrowed. TD_ERR_NOMEM. */
 int stream_new(struct stream **ret, const struct stream_conf *conf, uint32_t ssrc, uint64_t *count);
@@ -107,7 +128,9 @@ uint64_t stream_due(const struct stream *s);
 int stream_advance(struct stream *s, uint64_t now_ns);
 /* Lets everything leave that waits, as if it had waited long enough. TD_ERR_NOMEM. */
 int stream_relieve(struct stream *s);
-/* Lets everything leave. Nothing but stream_free() after this. TD_ERR_NOMEM. */
+/* Lets everything leave. Nothing but stream_done() and stream_free() after this. TD_ERR_NOMEM. */
 int stream_finish(struct stream *s);
+/* What counters that leave now are about. */
+struct stream_done stream_done(const struct stream *s);
 
 #endif

@@ -172,97 +172,42 @@ static void half_a_gap(void **state)
 	delivered_free(&d);
 }
 
-/* What a worker counts, one packet at a time, as it may be cut off by its end. */
-struct worker {
-	struct ipc_counters c;
-};
-
-static void say(struct delivered *d, struct worker *w, uint64_t *total)
+/* Counters that come back say how far everything is done with, whatever else came. */
+static void counted(void **state)
 {
-	delivered_counted(d, CONN, &w->c);
-	for (size_t i = 0; i < COUNTER_COUNT; i++)
-		total[i] += w->c.delta[i];
-	memset(w->c.delta, 0, sizeof(w->c.delta));
-}
-
-/*
- * 200 packets, of which `waits` are in the worker's window at any time; it dies before packet
- * `dies`, counters come every `every` packets. Those that did not come back come again.
- */
-static void count_once(unsigned waits, unsigned dies, unsigned every)
-{
-	struct delivered d = { .decodes = true };
-	uint64_t total[COUNTER_COUNT] = { 0 };
-	struct worker w = { .c = { .user_id = USER, .ssrc = SSRC } };
-	struct loss l = { 0 };
-	unsigned i, played = 0, silences = 0;
-
-	for (i = 0; i < 200; i++) {
-		if (i == dies) {
-			delivered_worker_lost(&d, on_loss, &l);
-			memset(w.c.delta, 0, sizeof(w.c.delta));
-			w.c.delta[COUNTER_RECEIVED] = i - played; /* again */
-		}
-		w.c.delta[COUNTER_RECEIVED]++;
-		if (i >= waits) {
-			bool silent = played % 10 < 3;
-
-			assert_true(frame(&d, (uint16_t)(65500 + played), played + 1000,
-				silent ? IPC_FRAME_SILENCE : IPC_FRAME_DECODED));
-			w.c.delta[COUNTER_DECODED]++;
-			w.c.delta[COUNTER_SILENCE] += silent;
-			silences += silent;
-			played++;
-		}
-		if (i % every == 0)
-			say(&d, &w, total);
-	}
-	say(&d, &w, total);
-	for (i = 0; i < COUNTER_COUNT; i++)
-		total[i] += l.sum[i];
-	assert_int_equal(total[COUNTER_RECEIVED], 200);
-	assert_int_equal(total[COUNTER_DECODED], played);
-	assert_int_equal(total[COUNTER_SILENCE], silences);
-	delivered_free(&d);
-}
-
-static void counted_once(void **state)
-{
-	(void)state;
-	for (unsigned waits = 0; waits < 30; waits += 3) {
-		for (unsigned dies = waits + 1; dies < 199; dies++) {
-			for (unsigned every = 1; every < 60; every += 7)
-				count_once(waits, dies, every);
-		}
-	}
-}
-
-/* Exactly: received, not decoded yet, then the counters, then the worker's end. */
-static void what_waited_is_taken_back(void **state)
-{
-	struct delivered d = { .decodes = true };
-	struct ipc_counters c = { .user_id = USER, .ssrc = SSRC };
-	struct loss l = { 0 };
+	static const struct {
+		const char *what;
+		uint16_t seq, done;
+		uint64_t at_ns, done_ns;
+		enum delivered_state is;
+	} cases[] = {
+		{ "padding behind the latest", 105, 105, 105, 105, DELIVERED_LATELY },
+		{ "not done with", 106, 105, 106, 105, DELIVERED_NOT },
+		{ "a second one, counted", 99, 105, 105, 105, DELIVERED_LATELY },
+		{ "a second one, later", 99, 105, 106, 105, DELIVERED_NOT },
+		{ "behind what a new worker tells", 101, 95, 101, 95, DELIVERED_NOT },
+		{ "a new worker does not take back", 100, 95, 100, 95, DELIVERED_LATELY },
+		{ "numbered anew", 40000, 40001, 105, 106, DELIVERED_LATELY },
+	};
 
 	(void)state;
-	/* Ten received: two decoded, one padding, one late: six wait. */
-	frame(&d, 1, 1, IPC_FRAME_DECODED);
-	frame(&d, 2, 2, IPC_FRAME_DECODED);
-	c.delta[COUNTER_RECEIVED] = 10;
-	c.delta[COUNTER_DECODED] = 2;
-	c.delta[COUNTER_PADDING] = c.delta[COUNTER_LATE] = 1;
-	delivered_counted(&d, CONN, &c);
-	/* One of the six comes back. */
-	frame(&d, 4, 4, IPC_FRAME_SILENCE);
-	delivered_worker_lost(&d, on_loss, &l);
-	assert_int_equal(l.calls, 1);
-	assert_int_equal(l.sum[COUNTER_RECEIVED], (uint64_t)-5);
-	assert_int_equal(l.sum[COUNTER_DECODED], 1);
-	assert_int_equal(l.sum[COUNTER_SILENCE], 1);
-	/* Once. */
-	delivered_worker_lost(&d, on_loss, &l);
-	assert_int_equal(l.calls, 1);
-	delivered_free(&d);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct ipc_counters c = { .user_id = USER,
+			.ssrc = SSRC,
+			.seq = cases[i].done,
+			.any = 1,
+			.arrival_ns = cases[i].done_ns };
+		struct delivered d = { .decodes = true };
+		struct loss l = { 0 };
+
+		assert_true(frame(&d, 100, 100, IPC_FRAME_DECODED));
+		delivered_counted(&d, CONN, &c);
+		delivered_worker_lost(&d, on_loss, &l);
+		assert_int_equal(l.calls, 0);
+		if (delivered_look(&d, CONN, SSRC, cases[i].seq, cases[i].at_ns) != cases[i].is)
+			fail_msg("%s", cases[i].what);
+		delivered_free(&d);
+	}
 }
 
 static void forgotten(void **state)
@@ -347,8 +292,7 @@ int main(void)
 		cmocka_unit_test(look),
 		cmocka_unit_test(opus_without_its_frame),
 		cmocka_unit_test(half_a_gap),
-		cmocka_unit_test(counted_once),
-		cmocka_unit_test(what_waited_is_taken_back),
+		cmocka_unit_test(counted),
 		cmocka_unit_test(forgotten),
 		cmocka_unit_test(too_many),
 		cmocka_unit_test(ended_streams),

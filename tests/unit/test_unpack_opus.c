@@ -295,7 +295,10 @@ static void same_packets(const struct unpack *a, const struct unpack *b)
 
 	assert_int_equal(a->opuses, b->opuses);
 	for (i = 0; i < a->opuses; i++) {
-		assert_memory_equal(&a->opus[i].o, &b->opus[i].o, sizeof(a->opus[i].o));
+		struct ipc_opus x = a->opus[i].o, y = b->opus[i].o;
+
+		x.missing = y.missing = 0; /* with frames, they have it */
+		assert_memory_equal(&x, &y, sizeof(x));
 		assert_int_equal(a->opus[i].len, b->opus[i].len);
 		assert_memory_equal(a->opus[i].data, b->opus[i].data, a->opus[i].len);
 	}

@@ -126,9 +126,9 @@ void sink_session_mark(struct sink_session *s, const char *type, const char *tex
 void sink_session_code(struct sink_session *s, uint64_t epoch, const char *code,
 	const uint64_t *members, size_t count, uint64_t at_ns);
 
-/* Time has come this far: files are refreshed, at most every 400 ms (900 in a replay), and the
- * manifest, at most once a second. A folder that somebody removed is made anew then, and every file
- * in it: what is said now cannot be recorded later, and a folder is soon removed again. */
+/* Time has come this far: files are refreshed, at most every 400 ms (ten seconds in a replay), and
+ * the manifest, at most once a second. A folder that somebody removed is made anew then, and every
+ * file in it: what is said now cannot be recorded later, and a folder is soon removed again. */
 void sink_session_tick(struct sink_session *s, uint64_t now_ns);
 
 /* Ends at end_ns: every track is filled with silence up to there, finished and closed; the manifest

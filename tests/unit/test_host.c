@@ -744,6 +744,7 @@ static void sync_fails_at_the_end(void **state)
 struct probe {
 	const struct td_host *host;
 	int frames, rtcp, speakers, left, counts, ticks, finished, fail_frame;
+	bool live;
 	struct td_frame last;
 };
 static struct probe *probe;
@@ -766,6 +767,7 @@ static int probe_open(void **ret_state, const struct td_host *host, const struct
 	assert_null(options[0]);
 	probe = calloc(1, sizeof(*probe));
 	probe->host = host;
+	probe->live = info->live;
 	probe->fail_frame = probe_fail_frame;
 	*ret_state = probe;
 	return 0;
@@ -806,7 +808,7 @@ static int probe_tick(void *state, uint64_t now_ns)
 	struct probe *p = state;
 	struct td_event e = { .size = sizeof(e), .type = TD_EVENT_WARNING, .text = "careful" };
 
-	assert_int_equal(now_ns, at(1500));
+	assert_int_equal(now_ns, p->live ? at(1500) : 0);
 	p->ticks++;
 	p->host->event(p->host->user, &e);
 	e.type = 99;
@@ -1004,6 +1006,30 @@ static void events_of_a_replay_are_in_its_time(void **state)
 	sink_spec_free(own);
 }
 
+/* It goes through seconds in no time, and can be had again. */
+static void a_replay_is_refreshed_seldom(void **state)
+{
+	struct sink_spec *own = probe_spec(&probe_ops);
+	const struct sink_spec *specs[] = { own };
+	struct sink_session_conf conf = { .out_dir = dir,
+		.name = "s",
+		.start_ns = START,
+		.start_utc_ns = START_UTC,
+		.specs = specs,
+		.spec_count = 1,
+		.event = on_event,
+		.user = events };
+
+	(void)state;
+	probe_closed = probe_fail_frame = 0;
+	assert_int_equal(sink_session_open(&session, &conf), 0);
+	for (uint64_t ms = 20; ms <= 35000; ms += 20)
+		sink_session_tick(session, at(ms));
+	assert_int_equal(probe->ticks, 3);
+	assert_int_equal(close_session(3000), 0);
+	sink_spec_free(own);
+}
+
 /* Built against an older header: what lies beyond its size is not there, whatever the bytes say. */
 static void methods_beyond_the_size_are_absent(void **state)
 {
@@ -1072,6 +1098,7 @@ int main(void)
 		TEST(a_sink_that_fails_is_left_alone),
 		TEST(a_plugin_of_few_words),
 		TEST(events_of_a_replay_are_in_its_time),
+		TEST(a_replay_is_refreshed_seldom),
 		TEST(methods_beyond_the_size_are_absent),
 		TEST(two_file_sinks_do_not_collide),
 	};

@@ -4,6 +4,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__) && __has_include(<sys/platform/x86.h>)
+#include <immintrin.h>
+#include <sys/platform/x86.h>
+#define WITH_CLMUL 1
+#endif
 
 #include "common/clock.h"
 #include "common/err.h"
@@ -57,11 +62,84 @@ static void put_le64(uint8_t *p, uint64_t v)
 	put_le32(p + 4, (uint32_t)(v >> 32));
 }
 
-/* ---- the checksum of RFC 3533, eight bytes a step ---- */
+/* ---- the checksum of RFC 3533 ---- */
+
+#define POLYNOMIAL 0x04c11db7u
 
 /* [n][b] is that of b and n zero bytes. */
 static uint32_t crc_table[8][256];
 static pthread_once_t crc_once = PTHREAD_ONCE_INIT;
+
+/* As polynomials, modulo that of the checksum. */
+static uint32_t times_x(uint32_t v)
+{
+	return v << 1 ^ ((v & 0x80000000u) != 0 ? POLYNOMIAL : 0);
+}
+
+#ifdef WITH_CLMUL
+/* x^n modulo it, for x^64 and 1 times what is moved on by 16 bytes and by 64; 0: not to be used. */
+static uint64_t crc_by_16[2], crc_by_64[2];
+
+static uint32_t power_of_x(unsigned n)
+{
+	uint32_t v = 1;
+
+	while (n-- > 0)
+		v = times_x(v);
+	return v;
+}
+
+static void clmul_fill(void)
+{
+	if (!CPU_FEATURE_ACTIVE(PCLMULQDQ) || !CPU_FEATURE_ACTIVE(SSSE3))
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		crc_by_16[i] = power_of_x(128 + 64 * i);
+		crc_by_64[i] = power_of_x(512 + 64 * i);
+	}
+}
+
+/* The first byte is the highest. */
+__attribute__((target("ssse3"))) static inline __m128i turned(__m128i v)
+{
+	return _mm_shuffle_epi8(v,
+		_mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+
+__attribute__((target("ssse3"))) static inline __m128i load_16(const uint8_t *p)
+{
+	return turned(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+/* `v` and as many bytes of zeros as `by` stands for, in short. */
+__attribute__((target("pclmul"))) static inline __m128i moved_on(__m128i v, const uint64_t by[2])
+{
+	__m128i factors = _mm_set_epi64x((long long)by[1], (long long)by[0]);
+
+	return _mm_xor_si128(_mm_clmulepi64_si128(v, factors, 0x11),
+		_mm_clmulepi64_si128(v, factors, 0x00));
+}
+
+/* Sixteen bytes with the checksum of all whole 64 there are at p; returns how many bytes these are.
+ */
+__attribute__((target("pclmul,ssse3"))) static size_t clmul_fold(uint8_t ret[16], const uint8_t *p,
+	size_t len)
+{
+	__m128i v[4];
+	size_t at;
+
+	for (size_t i = 0; i < 4; i++)
+		v[i] = load_16(p + 16 * i);
+	for (at = 64; len - at >= 64; at += 64) {
+		for (size_t i = 0; i < 4; i++)
+			v[i] = _mm_xor_si128(moved_on(v[i], crc_by_64), load_16(p + at + 16 * i));
+	}
+	for (size_t i = 1; i < 4; i++)
+		v[i] = _mm_xor_si128(moved_on(v[i - 1], crc_by_16), v[i]);
+	_mm_storeu_si128((__m128i *)(void *)ret, turned(v[3]));
+	return at;
+}
+#endif
 
 static void crc_fill(void)
 {
@@ -69,7 +147,7 @@ static void crc_fill(void)
 		uint32_t crc = b << 24;
 
 		for (int bit = 0; bit < 8; bit++)
-			crc = crc << 1 ^ ((crc & 0x80000000u) != 0 ? 0x04c11db7u : 0);
+			crc = times_x(crc);
 		crc_table[0][b] = crc;
 	}
 	for (uint32_t n = 1; n < 8; n++) {
@@ -79,6 +157,9 @@ static void crc_fill(void)
 			crc_table[n][b] = crc << 8 ^ crc_table[0][crc >> 24];
 		}
 	}
+#ifdef WITH_CLMUL
+	clmul_fill();
+#endif
 }
 
 static uint32_t crc_byte(uint32_t crc, uint8_t byte)
@@ -86,10 +167,9 @@ static uint32_t crc_byte(uint32_t crc, uint8_t byte)
 	return crc << 8 ^ crc_table[0][crc >> 24 ^ byte];
 }
 
-static uint32_t crc_of(const uint8_t *p, size_t len)
+/* Eight bytes a step. */
+static uint32_t crc_add(uint32_t crc, const uint8_t *p, size_t len)
 {
-	uint32_t crc = 0;
-
 	for (; len >= 8; p += 8, len -= 8)
 		crc = crc_table[7][crc >> 24 ^ p[0]] ^ crc_table[6][(crc >> 16 & 0xff) ^ p[1]] ^
 			crc_table[5][(crc >> 8 & 0xff) ^ p[2]] ^ crc_table[4][(crc & 0xff) ^ p[3]] ^
@@ -98,6 +178,23 @@ static uint32_t crc_of(const uint8_t *p, size_t len)
 	for (; len > 0; p++, len--)
 		crc = crc_byte(crc, *p);
 	return crc;
+}
+
+static uint32_t crc_of(const uint8_t *p, size_t len)
+{
+	uint32_t crc = 0;
+#ifdef WITH_CLMUL
+	uint8_t folded[16];
+	size_t n;
+
+	if (len >= 64 && crc_by_16[0] != 0) {
+		n = clmul_fold(folded, p, len);
+		crc = crc_add(0, folded, sizeof(folded));
+		p += n;
+		len -= n;
+	}
+#endif
+	return crc_add(crc, p, len);
 }
 
 /* ---- pages ---- */

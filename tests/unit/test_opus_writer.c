@@ -484,6 +484,30 @@ static void pages_hold_whole_packets(void **state)
 	}
 }
 
+/* The checksum is made of pieces of 64, 16 and 8 bytes and single ones: libogg knows each to be
+ * right, or there would not be as many pages. */
+static void pages_of_every_length(void **state)
+{
+	static uint8_t packet[700] = { 0xf8 };
+
+	(void)state;
+	for (uint32_t i = 1; i < sizeof(packet); i++)
+		packet[i] = (uint8_t)(i * 167 + (i >> 3));
+	for (uint32_t len = 1; len <= sizeof(packet); len++) {
+		struct read_file f;
+
+		again();
+		begin();
+		assert_int_equal(put(packet, len, 0), 0);
+		assert_int_equal(opus_writer.refresh(writer), 0);
+		assert_int_equal(end(0), FRAME);
+		f = read_mem(&mem);
+		assert_int_equal(f.count, 2);
+		assert_int_equal(f.packets[1].len, len);
+		read_free(&f);
+	}
+}
+
 static void preroll_is_before_the_start(void **state)
 {
 	static const uint8_t packet[] = { 0xf8, 1, 2, 3 };
@@ -1504,6 +1528,7 @@ int main(void)
 		TEST(the_file_grows_with_silence),
 		TEST(silence_is_not_concealed),
 		TEST(pages_hold_whole_packets),
+		TEST(pages_of_every_length),
 		TEST(preroll_is_before_the_start),
 		TEST(same_input_same_file),
 		TEST(headers),

@@ -7,6 +7,7 @@
 #include "common/err.h"
 
 enum { JOURNAL_CAP_MIN = 64 * 1024 };
+enum { CACHE_LINE = 64, LOOK_AHEAD = 2048 };
 /* An entry that is skipped: one that was dropped out of turn, or the rest of the ring before its
  * end. */
 #define NOBODY 0
@@ -16,20 +17,18 @@ _Static_assert(sizeof(struct journal_entry) == 32, "journal_entry has padding");
 void journal_init(struct journal *j, size_t max_bytes,
 	void (*dropped)(void *user, const struct journal_entry *e), void *user)
 {
-	*j = (struct journal){ .max_bytes = max_bytes & ~(size_t)7,
-		.dropped = dropped,
-		.user = user };
+	*j = (struct journal){ .max_bytes = max_bytes, .dropped = dropped, .user = user };
 }
 
 static struct journal_entry *entry_at(const struct journal *j, uint64_t at)
 {
-	return (struct journal_entry *)(void *)(j->buf + at % j->cap);
+	return (struct journal_entry *)(void *)(j->buf + (at & (j->cap - 1)));
 }
 
 /* What is left of the ring at `at` before it begins again, when it has room for no entry. */
 static size_t stub_at(const struct journal *j, uint64_t at)
 {
-	size_t left = j->cap - (size_t)(at % j->cap);
+	size_t left = j->cap - (size_t)(at & (j->cap - 1));
 
 	return left < sizeof(struct journal_entry) ? left : 0;
 }
@@ -58,8 +57,8 @@ struct journal_entry *journal_next(const struct journal *j, const struct journal
 	if (after == NULL)
 		return find(j, j->head);
 	/* How far behind head it is, in a ring. */
-	into = (uint64_t)((const uint8_t *)after - j->buf) + j->cap - j->head % j->cap;
-	return find(j, j->head + into % j->cap + after->size);
+	into = ((uint64_t)((const uint8_t *)after - j->buf) - j->head) & (j->cap - 1);
+	return find(j, j->head + into + after->size);
 }
 
 void journal_drop(struct journal *j, struct journal_entry *e)
@@ -68,11 +67,22 @@ void journal_drop(struct journal *j, struct journal_entry *e)
 	e->conn = NOBODY;
 }
 
+/* What is trimmed was written seconds ago, and is in no cache by now: that takes longer than all
+ * that is done with it. */
+static void fetch(const struct journal *j, uint64_t from, uint64_t to)
+{
+	for (; from < to; from += CACHE_LINE)
+		__builtin_prefetch(j->buf + (from & (j->cap - 1)));
+}
+
 static void drop_first(struct journal *j)
 {
-	if (stub_at(j, j->head) == 0 && entry_at(j, j->head)->conn != NOBODY)
-		journal_drop(j, entry_at(j, j->head));
-	j->head = behind(j, j->head);
+	uint64_t head = j->head;
+
+	if (stub_at(j, head) == 0 && entry_at(j, head)->conn != NOBODY)
+		j->dropped(j->user, entry_at(j, head));
+	j->head = behind(j, head);
+	fetch(j, head + LOOK_AHEAD, j->head + LOOK_AHEAD);
 }
 
 void journal_free(struct journal *j)
@@ -113,7 +123,7 @@ static struct journal_entry *place(struct journal *j, size_t size)
 /* What has to be skipped so that an entry of this size does not wrap. */
 static size_t skip_before(const struct journal *j, size_t size)
 {
-	size_t left = j->cap - (size_t)(j->tail % j->cap);
+	size_t left = j->cap - (size_t)(j->tail & (j->cap - 1));
 
 	return left < size ? left : 0;
 }
@@ -142,17 +152,15 @@ static int make_room(struct journal *j, size_t size)
 	if (size > j->max_bytes)
 		return TD_ERR_LIMIT;
 	while (first < size)
-		first = first * 2 < j->max_bytes ? first * 2 : j->max_bytes;
+		first *= 2;
 	if (j->cap == 0 && !grow(j, first))
 		return TD_ERR_NOMEM;
 	for (;;) {
-		size_t bigger = j->cap * 2 < j->max_bytes ? j->cap * 2 : j->max_bytes;
-
 		if (j->head == j->tail)
 			j->head = j->tail = 0;
 		if (skip_before(j, size) + size <= j->cap - (size_t)(j->tail - j->head))
 			return TD_OK;
-		if (bigger > j->cap && grow(j, bigger))
+		if (j->cap < j->max_bytes && grow(j, j->cap * 2))
 			continue;
 		if (j->head == j->tail)
 			return TD_ERR_NOMEM;

@@ -22,15 +22,16 @@ struct journal_entry {
 };
 
 struct journal {
-	uint8_t *buf; /* a ring; entries do not wrap, each begins at a multiple of 8 */
-	size_t cap, max_bytes;
-	uint64_t head, tail; /* bytes dropped and added so far: buf[head % cap .. tail % cap) */
+	uint8_t *buf;          /* a ring; entries do not wrap, each begins at a multiple of 8 */
+	size_t cap, max_bytes; /* powers of two */
+	uint64_t head, tail;   /* bytes dropped and added so far: buf[head % cap .. tail % cap) */
 	uint64_t last_no;
 	/* An entry is about to leave, whatever for. */
 	void (*dropped)(void *user, const struct journal_entry *e);
 	void *user;
 };
 
+/* max_bytes is a power of two. */
 void journal_init(struct journal *j, size_t max_bytes,
 	void (*dropped)(void *user, const struct journal_entry *e), void *user);
 void journal_free(struct journal *j); /* drops everything */

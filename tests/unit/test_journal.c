@@ -168,8 +168,8 @@ static void anything_at_all(uint32_t seed, size_t max_bytes)
 
 static void random_against_a_model(void **state)
 {
-	static const size_t sizes[] = { 2088, 4096, 4099, 70000, 64 * 1024, 200000, 1 << 20,
-		16 << 20 };
+	static const size_t sizes[] = { 4096, 8192, 32 * 1024, 64 * 1024, 128 * 1024, 256 * 1024,
+		1 << 20, 16 << 20 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
@@ -269,11 +269,11 @@ static void too_large(void **state)
 	struct journal j;
 
 	(void)state;
-	journal_init(&j, 1000, on_dropped, m);
+	journal_init(&j, 1024, on_dropped, m);
 	assert_int_equal(add(&j, m, 1, 1, 400), TD_OK);
 	assert_int_equal(journal_add(&j, 1, 1, 1, large, 1000), TD_ERR_LIMIT);
 	assert_same(&j, m); /* and nothing was dropped for it */
-	assert_int_equal(add(&j, m, 1, 1, 1000 - 32), TD_OK);
+	assert_int_equal(add(&j, m, 1, 1, 1024 - 32), TD_OK);
 	assert_int_equal(m->end - m->first, 1);
 	journal_free(&j);
 	journal_init(&j, 1 << 20, on_dropped, m);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/map.h"
 #include "sinks/timeline.h"
 
 struct stream {
@@ -21,8 +22,7 @@ struct track_set {
 	struct spill *spill;
 	struct track **tracks;
 	size_t track_count, track_cap;
-	struct stream *streams; /* by SSRC */
-	size_t stream_count, stream_cap;
+	struct map streams; /* by SSRC */
 	uint64_t rest[COUNTER_COUNT];
 	void (*failed)(void *user, const struct track *t, int r);
 	void *failed_user;
@@ -77,7 +77,9 @@ void track_set_free(struct track_set *set)
 	for (size_t i = 0; i < set->track_count; i++)
 		track_free(set, set->tracks[i]);
 	free(set->tracks);
-	free(set->streams);
+	for (size_t i = 0; i < set->streams.cap; i++)
+		free(set->streams.table[i].value);
+	map_free(&set->streams);
 	free(set);
 }
 
@@ -96,55 +98,28 @@ static int grow(void **array, size_t *cap, size_t count, size_t size)
 	return TD_OK;
 }
 
-/* Where ssrc is, or would be. */
-static size_t stream_index(const struct track_set *set, uint32_t ssrc)
-{
-	size_t lo = 0, hi = set->stream_count;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (set->streams[mid].ssrc < ssrc)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-static struct stream *stream_find(const struct track_set *set, uint32_t ssrc)
-{
-	size_t i = stream_index(set, ssrc);
-
-	return i < set->stream_count && set->streams[i].ssrc == ssrc ? &set->streams[i] : NULL;
-}
-
 static int stream_add(struct track_set *set, uint32_t ssrc, struct stream **ret)
 {
-	size_t i = stream_index(set, ssrc);
-	void *array = set->streams;
+	struct stream *st;
 	int r;
 
-	if (set->stream_count >= TRACK_STREAM_MAX)
+	if (set->streams.len >= TRACK_STREAM_MAX)
 		return TD_ERR_LIMIT;
-	r = grow(&array, &set->stream_cap, set->stream_count, sizeof(*set->streams));
-	set->streams = array;
-	if (r < 0)
+	if ((st = calloc(1, sizeof(*st))) == NULL)
+		return TD_ERR_NOMEM;
+	if ((r = map_put(&set->streams, ssrc, st)) < 0) {
+		free(st);
 		return r;
-	memmove(&set->streams[i + 1], &set->streams[i],
-		(set->stream_count - i) * sizeof(*set->streams));
-	set->stream_count++;
-	set->streams[i] = (struct stream){ .ssrc = ssrc };
-	*ret = &set->streams[i];
+	}
+	st->ssrc = ssrc;
+	*ret = st;
 	return TD_OK;
 }
 
 static void stream_remove(struct track_set *set, struct stream *st)
 {
-	size_t i = (size_t)(st - set->streams);
-
-	set->stream_count--;
-	memmove(st, st + 1, (set->stream_count - i) * sizeof(*st));
+	map_del(&set->streams, st->ssrc);
+	free(st);
 }
 
 static struct track *track_of_user(const struct track_set *set, uint64_t user_id)
@@ -285,7 +260,7 @@ static int room_for_unknown(struct track_set *set)
 	for (size_t c = 0; c < COUNTER_COUNT; c++)
 		set->rest[c] += silent->counters[c];
 	/* Without memory it may have got none. */
-	if ((st = stream_find(set, silent->ssrc)) != NULL)
+	if ((st = map_get(&set->streams, silent->ssrc)) != NULL)
 		stream_remove(set, st);
 	track_remove(set, silent_at);
 	return TD_OK;
@@ -294,7 +269,7 @@ static int room_for_unknown(struct track_set *set)
 /* The stream of an SSRC with its track, made when they are new. TD_ERR_LIMIT, TD_ERR_NOMEM. */
 static int stream_get(struct track_set *set, uint32_t ssrc, uint64_t user_id, struct stream **ret)
 {
-	struct stream *st = stream_find(set, ssrc);
+	struct stream *st = map_get(&set->streams, ssrc);
 	struct track *t = NULL;
 	bool fresh = st == NULL;
 	int r = TD_OK;
@@ -332,28 +307,37 @@ int track_set_speaker(struct track_set *set, uint64_t user_id, uint32_t ssrc)
 
 void track_set_speaker_left(struct track_set *set, uint64_t user_id)
 {
-	size_t kept = 0;
+	struct map *m = &set->streams;
+	size_t i = 0;
 
 	if (user_id == 0)
 		return;
 	/* The server may give the SSRC to somebody else: it says nothing about this user any more.
 	 */
-	for (size_t i = 0; i < set->stream_count; i++) {
-		if (set->streams[i].track->user_id != user_id)
-			set->streams[kept++] = set->streams[i];
+	while (i < m->cap) {
+		struct stream *st = m->table[i].value;
+
+		/* Another one may take its place in the table. */
+		if (st != NULL && st->track->user_id == user_id)
+			stream_remove(set, st);
+		else
+			i++;
 	}
-	set->stream_count = kept;
 }
 
 int track_set_count(struct track_set *set, uint32_t ssrc, uint64_t user_id,
 	const uint64_t delta[static COUNTER_COUNT])
 {
-	struct track *t = user_id != 0 ? track_of_user(set, user_id) : NULL;
+	struct stream *st = map_get(&set->streams, ssrc);
+	struct track *t = NULL;
 	uint64_t *to = set->rest;
-	struct stream *st;
 	int r;
 
 	/* Counts of a user may come after they left and their SSRCs were forgotten. */
+	if (st != NULL && st->track->own && st->track->user_id == user_id)
+		t = st->track;
+	else if (user_id != 0)
+		t = track_of_user(set, user_id);
 	if (t == NULL) {
 		if ((r = stream_get(set, ssrc, user_id, &st)) == TD_OK)
 			t = st->track;
@@ -370,7 +354,7 @@ int track_set_count(struct track_set *set, uint32_t ssrc, uint64_t user_id,
 /* True when the user's newest SSRC speaks at pos, or did within the last 100 ms. */
 static bool newest_speaks(const struct track_set *set, const struct track *t, int64_t pos)
 {
-	const struct stream *st = stream_find(set, t->newest);
+	const struct stream *st = map_get(&set->streams, t->newest);
 
 	return st != NULL && st->track == t && st->time.begun &&
 		pos < st->time.next_pos + TIMELINE_SLACK;

@@ -24,6 +24,7 @@ enum {
 	BATCHES_A_TURN = 8, /* one loud connection must not starve the others */
 	READY = 128,        /* sockets asked for at once */
 	READY_TURNS = 16,
+	CATCH_UP_TURNS = 16, /* 4096 datagrams of each connection: it has to end */
 	DISCOVERY_TRIES = 5,
 	DISCOVERY_MS = 1000,
 	KEEPALIVE_MS = 5000,
@@ -50,6 +51,7 @@ struct udp_reader {
 	int epoll;
 	unsigned latency_ms;
 	uint64_t read_ns; /* when it was read last; 0: never */
+	bool left;        /* not all that was there then */
 	struct batch_clock clock;
 };
 
@@ -176,7 +178,8 @@ static bool discovery_take(struct udp *u, const uint8_t *data, size_t len)
 	return true;
 }
 
-static void socket_read(struct udp *u)
+/* True when there may be more. */
+static bool socket_read(struct udp *u)
 {
 	bool stepped = clock_stepped(u);
 	int turn, n, i;
@@ -186,7 +189,7 @@ static void socket_read(struct udp *u)
 		/* ECONNREFUSED and its kin are old news about datagrams we sent: the gateway
 		 * tells when the server is gone. */
 		if (n <= 0)
-			return;
+			return false;
 		for (i = 0; i < n && u->closing == 0; i++) {
 			uint64_t arrival_ns = datagram_arrival(u, &batch.msgs[i].msg_hdr, &stepped);
 			const uint8_t *data = batch.data[i];
@@ -197,8 +200,9 @@ static void socket_read(struct udp *u)
 		}
 		batch_reset((size_t)n);
 		if (n < BATCH || u->closing > 0) /* a callback has freed us */
-			return;
+			return false;
 	}
+	return true;
 }
 
 /* ---- all sockets ---- */
@@ -212,6 +216,7 @@ static bool read_all(struct udp_reader *r)
 
 	r->clock = clock_read();
 	r->read_ns = r->clock.mono_ns;
+	r->left = false;
 	/* Those that were told last are told last again: everybody has their turn. */
 	for (turn = 0; turn < READY_TURNS && n == READY; turn++) {
 		n = epoll_wait(r->epoll, ready, READY, 0);
@@ -219,15 +224,29 @@ static bool read_all(struct udp_reader *r)
 			struct udp *u = ready[i].data.ptr;
 
 			/* What is freed meanwhile is not gone before this turn of the loop is. */
-			if (u->closing == 0)
-				socket_read(u);
+			if (u->closing == 0 && socket_read(u))
+				r->left = true;
 		}
 		any = any || n > 0;
 	}
+	r->left = r->left || n == READY;
 	return any;
 }
 
 static void on_timer(uv_timer_t *timer);
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+/* Reads again when the timer is due, or else as soon as there is anything. */
+static void go_on(struct udp_reader *r, bool later, uint64_t ms)
+{
+	if (later) {
+		uv_poll_stop(r->poll);
+		uv_timer_start(r->timer, on_timer, ms, 0);
+	} else {
+		uv_timer_stop(r->timer);
+		uv_poll_start(r->poll, UV_READABLE, on_readable);
+	}
+}
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
@@ -236,29 +255,31 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	if (r->read_ns == 0 || since_ms >= r->latency_ms) {
+	if (r->left || r->read_ns == 0 || since_ms >= r->latency_ms)
 		read_all(r);
-		return;
-	}
-	uv_poll_stop(poll);
-	uv_timer_start(r->timer, on_timer, r->latency_ms - since_ms, 0);
+	else
+		go_on(r, true, r->latency_ms - since_ms);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct udp_reader *r = timer->data;
 
-	if (read_all(r))
-		uv_timer_start(timer, on_timer, r->latency_ms, 0);
-	else
-		uv_poll_start(r->poll, UV_READABLE, on_readable);
+	bool any = read_all(r);
+
+	/* What is left does not wait again: it would become more and more. */
+	go_on(r, any && !r->left, r->latency_ms);
 }
 
 void udp_reader_catch_up(struct udp_reader *r)
 {
-	read_all(r);
+	int turn = 0;
+
+	do
+		read_all(r);
+	while (r->left && ++turn < CATCH_UP_TURNS);
 	if (uv_is_active((uv_handle_t *)r->timer))
-		uv_timer_start(r->timer, on_timer, r->latency_ms, 0);
+		go_on(r, !r->left, r->latency_ms);
 }
 
 int udp_reader_new(struct udp_reader **ret, uv_loop_t *loop, unsigned latency_ms)

@@ -127,6 +127,31 @@ static void waits_for_more(void **state)
 	place_close(&p);
 }
 
+/* More than is read of one connection at once: the rest does not wait for the next time. */
+static void much_at_once(void **state)
+{
+	static struct place p;
+
+	(void)state;
+	place_open(&p, LONG_MS);
+	say(&p, 0, 1);
+	look(&p);
+	say(&p, 0, 400);
+	udp_reader_catch_up(p.reader);
+	assert_int_equal(p.conn[0].got, 401);
+	place_close(&p);
+
+	place_open(&p, 200);
+	say(&p, 0, 1);
+	look(&p);
+	say(&p, 0, 400);
+	while (p.conn[0].got < 200)
+		uv_run(&p.loop, UV_RUN_ONCE);
+	look(&p);
+	assert_int_equal(p.conn[0].got, 401);
+	place_close(&p);
+}
+
 static void goes_on_by_itself(void **state)
 {
 	static struct place p;
@@ -186,6 +211,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(waits_for_more),
+		cmocka_unit_test(much_at_once),
 		cmocka_unit_test(goes_on_by_itself),
 		cmocka_unit_test(without_a_wait),
 		cmocka_unit_test(one_goes),

@@ -8,7 +8,7 @@
 #include "common/err.h"
 
 enum { SILK_FRAME_SAMPLES = 960 }; /* 20 ms at 48 kHz */
-enum { OPUS_MAX_FRAMES = 48, FIRST_CELT_CONFIG = 16 };
+enum { OPUS_MAX_FRAMES = 48, OPUS_MAX_FRAME_LEN = 1275, FIRST_CELT_CONFIG = 16 };
 
 /* libopus takes lengths as int; a datagram never comes near, and nothing longer is Opus. */
 static bool has_length(size_t len)
@@ -25,6 +25,11 @@ int opus_packet_samples(const uint8_t *packet, size_t len)
 
 	if (!has_length(len))
 		return TD_ERR_MALFORMED;
+	/* One frame, as nearly all of them are: there is nothing to take apart. */
+	if ((packet[0] & 3) == 0)
+		return len - 1 <= OPUS_MAX_FRAME_LEN
+			? opus_packet_get_samples_per_frame(packet, TD_RATE)
+			: TD_ERR_MALFORMED;
 	/* The count in the second byte can promise frames that are not there: parse them all. */
 	if (opus_packet_parse(packet, (opus_int32)len, &toc, frames, sizes, NULL) < 1)
 		return TD_ERR_MALFORMED;

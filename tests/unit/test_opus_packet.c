@@ -47,6 +47,30 @@ static void knows_the_duration_of_every_configuration(void **state)
 	}
 }
 
+/* What is not taken apart is taken for what libopus takes it for. */
+static void one_frame_is_what_libopus_says(void **state)
+{
+	static uint8_t packet[1300];
+	const unsigned char *frames[48];
+	opus_int16 sizes[48];
+	unsigned char toc;
+
+	(void)state;
+	for (unsigned config = 0; config < 64; config++) {
+		packet[0] = (uint8_t)(config << 2);
+		for (size_t len = 1; len <= sizeof(packet); len++) {
+			int n = opus_packet_parse(packet, (opus_int32)len, &toc, frames, sizes,
+				NULL);
+
+			if (n == 1)
+				n = opus_packet_get_nb_samples(packet, (opus_int32)len, 48000);
+			else
+				n = TD_ERR_MALFORMED;
+			assert_int_equal(opus_packet_samples(packet, len), n);
+		}
+	}
+}
+
 static void refuses_what_is_no_packet(void **state)
 {
 	static const struct {
@@ -209,6 +233,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(knows_the_duration_of_every_configuration),
+		cmocka_unit_test(one_frame_is_what_libopus_says),
 		cmocka_unit_test(refuses_what_is_no_packet),
 		cmocka_unit_test(knows_the_silence_frame),
 		cmocka_unit_test(finds_the_flag_of_either_channel),

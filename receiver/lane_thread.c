@@ -23,7 +23,7 @@
 /* A worker counts losses between two packets; more than a day of them is not one. */
 #define MAX_LOST ((uint32_t)TD_RATE * 3600 * 24)
 
-enum { NAMED_CACHE = 4096 }; /* a power of two */
+enum { NAMED_SETS = 1024, NAMED_WAYS = 4 }; /* a power of two; and so many in a cache line */
 
 /* A session of files on this lane, found by the connection it records. */
 struct lane_session {
@@ -59,9 +59,10 @@ struct lane_thread {
 	int fd;
 	bool ready; /* this worker has said READY */
 	TAILQ_HEAD(, lane_session) sessions;
-	struct map by_conn;                /* the same */
-	struct allowed named[NAMED_CACHE]; /* some of `allowed`: only this thread takes any away */
-	unsigned sound;                    /* samples that nobody was told of yet */
+	struct map by_conn; /* the same */
+	/* some of `allowed`: only this thread takes any away */
+	struct allowed named[NAMED_SETS][NAMED_WAYS];
+	unsigned sound; /* samples that nobody was told of yet */
 	struct delivered
 		delivered; /* lent to the network thread while this one waits for a worker */
 	uint64_t ticked_ns;
@@ -155,16 +156,22 @@ static void forget_allowed(struct lane_thread *t, uint64_t conn)
 /* Whether the worker may say this of this user; 0 is nobody. */
 static bool may_name(struct lane_thread *t, uint64_t conn, uint64_t user_id)
 {
-	struct allowed *known = &t->named[map_hash(conn ^ user_id) % NAMED_CACHE];
+	struct allowed *known = t->named[map_hash(conn ^ user_id) % NAMED_SETS];
 	bool may;
 
-	if (user_id == 0 || (known->user_id == user_id && known->conn == conn))
+	if (user_id == 0)
 		return true;
+	for (size_t i = 0; i < NAMED_WAYS; i++) {
+		if (known[i].user_id == user_id && known[i].conn == conn)
+			return true;
+	}
 	pthread_mutex_lock(&t->lock);
 	may = is_at(t, allowed_index(t, conn, user_id), conn, user_id);
 	pthread_mutex_unlock(&t->lock);
-	if (may)
+	if (may) {
+		memmove(known + 1, known, (NAMED_WAYS - 1) * sizeof(*known));
 		*known = (struct allowed){ conn, user_id };
+	}
 	return may;
 }
 

@@ -89,9 +89,14 @@ static void digest(uint64_t *d, const void *data, size_t len)
 		*d = (*d ^ *p++) * 0x100000001b3 + 1;
 }
 
-static void digest_msg(uint64_t *d, const struct ipc_msg *m, size_t body_len)
+/* `missing` is said once, by the frame where there is one. */
+static void digest_opus(uint64_t *d, const struct ipc_msg *m)
 {
-	digest(d, m->body, body_len);
+	struct ipc_opus o;
+
+	memcpy(&o, m->body, sizeof(o));
+	o.missing = 0;
+	digest(d, &o, sizeof(o));
 	digest(d, m->data, m->data_len);
 }
 
@@ -105,12 +110,13 @@ static void read_reply(struct script *s, const struct ipc_msg *m)
 	case IPC_FRAME:
 		check_frame(m);
 		check((seen->want & IPC_WANT_PCM) != 0);
-		digest_msg(&seen->frames, m, sizeof(struct ipc_frame));
+		digest(&seen->frames, m->body, sizeof(struct ipc_frame));
+		digest(&seen->frames, m->data, m->data_len);
 		break;
 	case IPC_OPUS:
 		check_opus(m);
 		check((seen->want & IPC_WANT_OPUS) != 0);
-		digest_msg(&seen->packets, m, sizeof(struct ipc_opus));
+		digest_opus(&seen->packets, m);
 		break;
 	case IPC_COUNTERS:
 		for (c = 0; c < COUNTER_COUNT; c++) {

@@ -429,6 +429,7 @@ int recorder_session_open(struct recorder *r, uint64_t conn, uint64_t channel_id
 		.start_ns = start_ns,
 		.start_utc_ns = start_utc_ns,
 		.live = r->conf.live,
+		.realtime = o->realtime,
 		.min_free = o->min_free,
 		.specs = (const struct sink_spec *const *)o->sinks,
 		.spec_count = o->sink_count };

@@ -63,6 +63,7 @@ struct sink_session {
 	uint64_t start_ns, now_ns;
 	uint64_t heard_ns; /* how far the call got, on the clock of start_ns */
 	uint64_t refreshed_ns, watched_ns, described_ns; /* headers; sinks; manifest */
+	uint64_t refresh_ns;                             /* how often the headers are */
 	uint64_t describing_ns; /* what the manifest took, without waiting for disks */
 	uint64_t described_mono_ns;
 	bool changed; /* the manifest lacks more than numbers */
@@ -449,6 +450,7 @@ int sink_session_open(struct sink_session **ret, const struct sink_session_conf 
 	s->event = conf->event;
 	s->user = conf->user;
 	s->live = conf->live;
+	s->refresh_ns = conf->live || conf->realtime ? REFRESH_NS : REFRESH_REPLAY_NS;
 	s->min_free = conf->min_free;
 	s->info = (struct td_session){ .size = sizeof(s->info),
 		.dir_fd = -1,
@@ -763,7 +765,7 @@ void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 		s->now_ns = now_ns;
 	if (s->live)
 		heard(s, now_ns);
-	if (s->now_ns - s->refreshed_ns < (s->live ? REFRESH_NS : REFRESH_REPLAY_NS))
+	if (s->now_ns - s->refreshed_ns < s->refresh_ns)
 		return;
 	s->refreshed_ns = s->now_ns;
 	watch_folder(s);

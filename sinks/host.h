@@ -85,6 +85,7 @@ struct sink_session_conf {
 	uint64_t start_ns;                      /* position 0 of every track */
 	uint64_t start_utc_ns;                  /* the same instant in wall time */
 	bool live;         /* what comes does not wait: a sink that is slow is reported */
+	bool realtime;     /* as live is: a replay at the speed of its capture */
 	uint64_t min_free; /* bytes; 0: the disk may be filled */
 	const struct sink_spec *const *specs;
 	size_t spec_count;
@@ -126,9 +127,10 @@ void sink_session_mark(struct sink_session *s, const char *type, const char *tex
 void sink_session_code(struct sink_session *s, uint64_t epoch, const char *code,
 	const uint64_t *members, size_t count, uint64_t at_ns);
 
-/* Time has come this far: files are refreshed, at most every 400 ms (ten seconds in a replay), and
- * the manifest, at most once a second. A folder that somebody removed is made anew then, and every
- * file in it: what is said now cannot be recorded later, and a folder is soon removed again. */
+/* Time has come this far: files are refreshed, at most every 400 ms (ten seconds in a fast replay),
+ * and the manifest, at most once a second. A folder that somebody removed is made anew then, and
+ * every file in it: what is said now cannot be recorded later, and a folder is soon removed again.
+ */
 void sink_session_tick(struct sink_session *s, uint64_t now_ns);
 
 /* Ends at end_ns: every track is filled with silence up to there, finished and closed; the manifest

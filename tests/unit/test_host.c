@@ -1027,6 +1027,13 @@ static void a_replay_is_refreshed_seldom(void **state)
 		sink_session_tick(session, at(ms));
 	assert_int_equal(probe->ticks, 3);
 	assert_int_equal(close_session(3000), 0);
+	/* At the capture's speed it does not. */
+	conf.realtime = true;
+	assert_int_equal(sink_session_open(&session, &conf), 0);
+	for (uint64_t ms = 20; ms <= 2000; ms += 20)
+		sink_session_tick(session, at(ms));
+	assert_int_equal(probe->ticks, 5);
+	assert_int_equal(close_session(3000), 0);
 	sink_spec_free(own);
 }
 

@@ -25,9 +25,8 @@ struct dave_ratchet {
 		struct dave_frame_key *key; /* NULL: free */
 	} kept[KEPT];
 	unsigned next_kept; /* to be replaced */
-	bool started;       /* top means something: */
-	uint64_t top;       /* the highest nonce that opened, generation and all */
-	uint64_t seen[DAVE_RATCHET_WINDOW / 64];
+	struct dave_nonces used;
+	uint64_t last; /* of these */
 };
 
 /* ---- generations ---- */
@@ -100,34 +99,7 @@ static void note_generation(struct dave_ratchet *r, uint32_t generation, uint64_
 	}
 }
 
-/* ---- nonces ---- */
-
-static bool is_used(const struct dave_ratchet *r, uint64_t n)
-{
-	uint64_t bit = n % DAVE_RATCHET_WINDOW;
-
-	if (!r->started || n > r->top)
-		return false;
-	return r->top - n >= DAVE_RATCHET_WINDOW || (r->seen[bit / 64] >> bit % 64 & 1) != 0;
-}
-
-static void note_nonce(struct dave_ratchet *r, uint64_t n)
-{
-	uint64_t i, bit = n % DAVE_RATCHET_WINDOW;
-
-	if (!r->started || (n > r->top && n - r->top >= DAVE_RATCHET_WINDOW)) {
-		memset(r->seen, 0, sizeof(r->seen));
-	} else {
-		for (i = r->top + 1; i < n; i++)
-			r->seen[i % DAVE_RATCHET_WINDOW / 64] &= ~((uint64_t)1 << i % 64);
-	}
-	if (!r->started || n > r->top)
-		r->top = n;
-	r->started = true;
-	r->seen[bit / 64] |= (uint64_t)1 << bit % 64;
-}
-
-/* ---- both ---- */
+/* ---- frames ---- */
 
 int dave_ratchet_new(struct dave_ratchet **ret, uint8_t *secret, uint64_t created_ns)
 {
@@ -152,6 +124,16 @@ void dave_ratchet_free(struct dave_ratchet *r)
 		dave_frame_key_free(r->kept[i].key);
 	sodium_memzero(r->secret, DAVE_RATCHET_SECRET_LEN);
 	free(r);
+}
+
+void dave_ratchet_set_used(struct dave_ratchet *r, const struct dave_nonces *used)
+{
+	r->used = *used;
+}
+
+uint64_t dave_ratchet_last(const struct dave_ratchet *r)
+{
+	return r->last;
 }
 
 /* The key of a generation, derived at most once while it is in use. That it was asked for says
@@ -183,7 +165,7 @@ static int key_of(struct dave_frame_key **ret, struct dave_ratchet *r, uint32_t 
 }
 
 int dave_ratchet_open(struct dave_ratchet *r, uint8_t *plain, const struct dave_frame *f,
-	const uint8_t *data, uint64_t now_ns)
+	const uint8_t *data, uint64_t now_ns, bool again)
 {
 	uint64_t age = now_ns > r->created_ns ? (now_ns - r->created_ns) / TD_SEC_NS : 0;
 	uint64_t g, n;
@@ -199,13 +181,15 @@ int dave_ratchet_open(struct dave_ratchet *r, uint8_t *plain, const struct dave_
 	if ((e = key_of(&key, r, (uint32_t)g)) != TD_OK)
 		return e;
 	/* A used nonce does not make it ours: each epoch counts from 0. The tag does. */
-	if ((e = dave_frame_open(key, plain, f, data)) == TD_OK && is_used(r, n)) {
+	if ((e = dave_frame_open(key, plain, f, data)) == TD_OK && !again &&
+		dave_nonces_used(&r->used, n)) {
 		sodium_memzero(plain, f->media_len);
 		e = TD_ERR_DUPLICATE;
 	}
 	if (e != TD_OK)
 		return e;
 	note_generation(r, (uint32_t)g, now_ns);
-	note_nonce(r, n);
+	dave_nonces_add(&r->used, n);
+	r->last = n;
 	return TD_OK;
 }

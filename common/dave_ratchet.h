@@ -2,10 +2,12 @@
 #ifndef TD_COMMON_DAVE_RATCHET_H
 #define TD_COMMON_DAVE_RATCHET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/dave_frame.h"
+#include "common/dave_nonces.h"
 
 /*
  * The keys of one sender in one epoch (dave.md section 8): a hash ratchet with a key for each
@@ -14,14 +16,14 @@
  * Limits: a generation is not older than the oldest kept, not more than 250 ahead of the newest,
  * and not one that 170 frames a second could not have reached since `created_ns` (the second one
  * takes 27 hours). Ten seconds after a newer one opened a frame the older ones are erased. A nonce
- * opens one frame; it may come up to 1023 below the highest, the first one's included.
+ * opens one frame; it may come up to 1023 below the highest, the first one's included. Who goes on
+ * in another's place says which were used there: dave_ratchet_set_used().
  */
 enum {
 	DAVE_RATCHET_BASE_LEN = 16,
 	DAVE_RATCHET_SECRET_LEN = 32,
 	DAVE_RATCHET_MAX_AHEAD = 250,
 	DAVE_RATCHET_RATE = 170, /* frames a second: 50 of speech, two videos at 60 */
-	DAVE_RATCHET_WINDOW = 1024,
 };
 
 struct dave_ratchet;
@@ -38,10 +40,15 @@ void dave_ratchet_free(struct dave_ratchet *r); /* NULL is fine; wipes, `secret`
  * TD_ERR_AUTH: this key does not fit. TD_ERR_DUPLICATE: it does, and the nonce was used before or
  * is too far below the highest. TD_ERR_LIMIT: the generation is out of bounds, so that nobody knows
  * whether the key fits. TD_ERR_NOMEM. On an error plain is zeros or as it was, and the ratchet is
- * as it was.
+ * as it was. `again`: it was opened before, in whoever's place we are, and its nonce may be used.
  */
 int dave_ratchet_open(struct dave_ratchet *r, uint8_t *plain, const struct dave_frame *f,
-	const uint8_t *data, uint64_t now_ns);
+	const uint8_t *data, uint64_t now_ns, bool again);
+
+/* The nonce that opened last, generation and all. */
+uint64_t dave_ratchet_last(const struct dave_ratchet *r);
+/* These were used, and no others. */
+void dave_ratchet_set_used(struct dave_ratchet *r, const struct dave_nonces *used);
 
 /* The full number of the generation whose last 8 bits are g8, not older than `oldest`. */
 uint64_t dave_ratchet_unwrap(uint32_t oldest, uint8_t g8);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/counters.h"
+#include "common/dave_nonces.h"
 
 /*
  * What crosses a lane's two pipes: the request pipe (receiver to unpacker) and the reply pipe
@@ -71,12 +72,23 @@ struct ipc_speaker_gone {
 struct ipc_dave_epoch {
 	uint64_t at_ns;
 	uint64_t epoch; /* for messages to people; groups made anew count from 1 again */
+	uint32_t no;    /* of the lane's, never used again; a later one is higher */
+	uint32_t zero;
 };
 struct ipc_dave_sender {
 	uint64_t user_id;
 	uint8_t secret[16]; /* base secret of the sender's ratchet (dave.md section 8) */
 };
 enum { IPC_DAVE_MAX_SENDERS = 2048 };
+
+/* DAVE_USED: what came back from the worker before this one was opened with these nonces. After its
+ * epoch. */
+struct ipc_dave_used {
+	uint64_t user_id;
+	uint32_t epoch_no;
+	uint32_t zero;
+	struct dave_nonces nonces;
+};
 
 /* DAVE_PASSTHROUGH: frames that are not encrypted are taken as they are until then; UINT64_MAX:
  * always (how a connection begins), 0: not any more. */
@@ -87,6 +99,7 @@ struct ipc_dave_passthrough {
 /* PACKET: one datagram as received; its bytes follow. Arrival times of a connection never fall.
  * Again: its sound has come back from the worker before this one. Decoder and clocks are to know
  * it; it is not counted, and nothing is sent for it.
+ * Opened: with Again, and it is what its DAVE nonce was used for.
  * Counted: if it is a duplicate, the worker before this one has counted it.
  * Undecoded: there is more than can be decoded. It is passed on as it is, and its sound is a gap.
  */
@@ -95,7 +108,12 @@ struct ipc_packet {
 	uint32_t flags; /* IPC_PACKET_* */
 	uint32_t zero;
 };
-enum { IPC_PACKET_AGAIN = 1u << 0, IPC_PACKET_UNDECODED = 1u << 1, IPC_PACKET_COUNTED = 1u << 2 };
+enum {
+	IPC_PACKET_AGAIN = 1u << 0,
+	IPC_PACKET_UNDECODED = 1u << 1,
+	IPC_PACKET_COUNTED = 1u << 2,
+	IPC_PACKET_OPENED = 1u << 3,
+};
 
 /* TICK: no packet that arrives later will be older than this. */
 struct ipc_tick {
@@ -115,6 +133,9 @@ struct ipc_frame {
 	uint64_t arrival_ns; /* of the packet (for concealed sound: of the one after the gap) */
 	int64_t sent_ns;     /* when the first sample was recorded, on our clock: the RTP timestamp
 	                        through the minimum-delay map of the stream */
+	uint64_t nonce; /* with IPC_FRAME_DAVE_OPENED: what it was opened with, generation and all,
+	                 */
+	uint32_t epoch_no; /* and the epoch: struct ipc_dave_epoch */
 	uint32_t ssrc;
 	uint32_t rtp_ts;  /* of the first sample */
 	uint16_t seq;     /* of the packet; of the lost one for fec and concealed */
@@ -124,7 +145,7 @@ struct ipc_frame {
 	uint8_t kind;     /* enum ipc_frame_kind */
 	uint8_t channels; /* 1 or 2: not more than its stream has shown to need */
 	uint8_t flags;    /* IPC_FRAME_* */
-	uint8_t zero[3];
+	uint8_t zero[7];
 };
 enum ipc_frame_kind {
 	IPC_FRAME_DECODED,   /* from its own packet */
@@ -151,6 +172,8 @@ struct ipc_opus {
 	uint64_t user_id; /* these as in struct ipc_frame */
 	uint64_t arrival_ns;
 	int64_t sent_ns;
+	uint64_t nonce;
+	uint32_t epoch_no;
 	uint32_t ssrc;
 	uint32_t rtp_ts;
 	uint32_t lost; /* samples missing right before it because packets were lost; a pause is not
@@ -160,7 +183,6 @@ struct ipc_opus {
 	uint8_t flags;    /* IPC_FRAME_* */
 	uint8_t silence;  /* 1: it is the Opus silence frame */
 	uint16_t missing; /* packets that are counted as lost with it; 0 where there are frames */
-	uint8_t zero[4];
 };
 
 /* RTCP: a decrypted, well-formed compound packet behind it, for those who want it. */
@@ -215,6 +237,7 @@ enum ipc_dir { IPC_TO_WORKER, IPC_TO_RECEIVER };
 	X(DAVE_EPOCH, 13, IPC_TO_WORKER, struct ipc_dave_epoch,                                    \
 		IPC_DAVE_MAX_SENDERS * sizeof(struct ipc_dave_sender))                             \
 	X(DAVE_PASSTHROUGH, 14, IPC_TO_WORKER, struct ipc_dave_passthrough, 0)                     \
+	X(DAVE_USED, 15, IPC_TO_WORKER, struct ipc_dave_used, 0)                                   \
 	X(READY, 64, IPC_TO_RECEIVER, struct ipc_hello, 0)                                         \
 	X(FRAME, 65, IPC_TO_RECEIVER, struct ipc_frame, IPC_MAX_PCM)                               \
 	X(RTCP, 66, IPC_TO_RECEIVER, struct ipc_rtcp, IPC_MAX_DGRAM)                               \
@@ -242,10 +265,10 @@ _Static_assert(sizeof(struct ipc_hdr) == 16, "ipc_hdr has padding");
 _Static_assert(sizeof(struct ipc_conn_open) == 24, "ipc_conn_open has padding");
 _Static_assert(sizeof(struct ipc_key) == 40, "ipc_key has padding");
 _Static_assert(sizeof(struct ipc_dave_sender) == 24, "ipc_dave_sender has padding");
-_Static_assert(sizeof(struct ipc_frame) == 48, "ipc_frame has padding");
-_Static_assert(offsetof(struct ipc_frame, zero) + 3 == sizeof(struct ipc_frame),
+_Static_assert(sizeof(struct ipc_frame) == 64, "ipc_frame has padding");
+_Static_assert(offsetof(struct ipc_frame, zero) + 7 == sizeof(struct ipc_frame),
 	"ipc_frame has padding at its end");
-_Static_assert(sizeof(struct ipc_opus) == 48, "ipc_opus has padding");
+_Static_assert(sizeof(struct ipc_opus) == 56, "ipc_opus has padding");
 _Static_assert(sizeof(struct ipc_rtcp) == 24, "ipc_rtcp has padding");
 _Static_assert(sizeof(struct ipc_counters) == 24 + 8 * COUNTER_COUNT, "ipc_counters has padding");
 

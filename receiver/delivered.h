@@ -7,15 +7,17 @@
 
 #include "common/clock.h"
 #include "common/counters.h"
+#include "common/dave_nonces.h"
 #include "common/ipc.h"
 #include "common/map.h"
 
 /*
  * How far the streams of a lane have come back from its worker: so that a replacement is given what
- * is missing and nothing twice, and everything is counted once, whichever worker it came from. One
- * thread at a time. All zero is empty.
+ * is missing and nothing twice, everything is counted once, whichever worker it came from, and no
+ * frame that was encrypted end to end opens in two of them. One thread at a time. All zero is
+ * empty.
  */
-enum { DELIVERED_MAX = 16384 }; /* streams; those beyond are not followed */
+enum { DELIVERED_MAX = 16384 }; /* streams, and senders; those beyond are not followed */
 
 /* A stream of which nothing came for so long is forgotten: whatever a worker was told before is
  * through its windows long since. */
@@ -23,6 +25,8 @@ enum { DELIVERED_MAX = 16384 }; /* streams; those beyond are not followed */
 
 struct delivered {
 	struct map streams;    /* by connection and SSRC */
+	struct map conns;      /* to the senders whose frames were encrypted */
+	size_t senders;        /* of all of them */
 	bool decodes;          /* sound comes as frames, and not as packets alone */
 	uint64_t newest_ns;    /* the highest time of arrival that came back */
 	uint64_t forgotten_ns; /* streams of which everything came before it may be forgotten */
@@ -46,11 +50,22 @@ void delivered_worker_lost(struct delivered *d,
 		const uint64_t delta[static COUNTER_COUNT]),
 	void *user);
 
+/*
+ * Calls each with the nonces that sound and packets of an epoch were opened with and came back:
+ * what an attacker may send again, however much later. Not those of packets that a new worker has
+ * to open once more.
+ */
+typedef void delivered_nonces(void *user, uint64_t conn, uint32_t epoch_no, uint64_t user_id,
+	const struct dave_nonces *nonces);
+void delivered_used(const struct delivered *d, uint64_t conn, uint32_t epoch_no,
+	delivered_nonces *each, void *user);
+
 /* What a new worker has to do with a packet that arrived at at_ns. */
 enum delivered_state {
 	DELIVERED_NOT,     /* its sound has not come back, */
 	DELIVERED_COUNTED, /* and if it is the duplicate of one that waits, that was counted */
 	DELIVERED_LATELY,  /* it has; what comes next in the stream sounds right only behind it */
+	DELIVERED_OPENED,  /* so has this, and it is what its nonce was used for */
 	DELIVERED_LONG_AGO,
 };
 enum delivered_state delivered_look(const struct delivered *d, uint64_t conn, uint32_t ssrc,

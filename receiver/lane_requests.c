@@ -289,10 +289,22 @@ static size_t retell_packet(struct lane_requests *q, const struct journal_entry 
 		return 0;
 	if (state == DELIVERED_LATELY)
 		flags = IPC_PACKET_AGAIN;
+	else if (state == DELIVERED_OPENED)
+		flags = IPC_PACKET_AGAIN | IPC_PACKET_OPENED;
 	else if (state == DELIVERED_COUNTED)
 		flags = IPC_PACKET_COUNTED;
 	put_packet(q, e->conn, e->at_ns, flags, e->data, e->len);
-	return state != DELIVERED_LATELY;
+	return (flags & IPC_PACKET_AGAIN) == 0;
+}
+
+/* Frames that came back do not open a second time. */
+static void retell_used(void *user, uint64_t conn, uint32_t epoch_no, uint64_t user_id,
+	const struct dave_nonces *nonces)
+{
+	struct ipc_dave_used u = { .user_id = user_id, .epoch_no = epoch_no, .nonces = *nonces };
+	struct lane_requests *q = user;
+
+	put(q, IPC_DAVE_USED, conn, &u, sizeof(u));
 }
 
 size_t lane_requests_retell(struct lane_requests *q)
@@ -312,6 +324,8 @@ size_t lane_requests_retell(struct lane_requests *q)
 	for (c = q->conns; c != NULL; c = c->next) {
 		if (lane_conn_tell(c, &q->open, &q->queue) != TD_OK)
 			console_out_of_memory();
+		for (const struct lane_epoch *k = c->epochs; k != NULL; k = k->next)
+			lane_thread_used(q->thread, c->conn, k->body.no, retell_used, q);
 	}
 	lane_thread_pending(q->thread, find_pending, &controls);
 	find_finished(q, &controls);
@@ -323,6 +337,11 @@ size_t lane_requests_retell(struct lane_requests *q)
 			retell_controls(q, &controls, serial_of(e), e->conn);
 		else
 			put_entry(q, e->conn, e->type, e->data, e->len);
+		if (e->type == IPC_DAVE_EPOCH) {
+			const struct lane_epoch *k = secret_of(e->data);
+
+			lane_thread_used(q->thread, e->conn, k->body.no, retell_used, q);
+		}
 	}
 	retell_controls(q, &controls, controls.last, 0);
 	if (q->tick_ns > 0)
@@ -428,6 +447,7 @@ void lane_requests_epoch(struct lane_requests *q, uint64_t conn, struct lane_epo
 		sodium_free(e);
 		return;
 	}
+	e->body.no = ++q->epochs;
 	time_told(q, e->body.at_ns);
 	lane_requests_add(q, conn, IPC_DAVE_EPOCH, &e, sizeof(e));
 }

@@ -46,6 +46,7 @@ struct lane_requests {
 	uint64_t pinged_ns;          /* newest_ns then */
 	size_t since_marked;         /* bytes of packets since the oldest were marked */
 	uint64_t undecoded, dropped; /* packets of which the sound, or all, was shed */
+	uint32_t epochs;             /* so many were told: struct ipc_dave_epoch */
 	uint64_t answered_no;        /* the journal up to here is the worker's past */
 };
 

@@ -605,6 +605,12 @@ enum delivered_state lane_thread_delivered(const struct lane_thread *t, uint64_t
 	return delivered_look(&t->delivered, conn, ssrc, seq, at_ns);
 }
 
+void lane_thread_used(const struct lane_thread *t, uint64_t conn, uint32_t epoch_no,
+	delivered_nonces *each, void *user)
+{
+	delivered_used(&t->delivered, conn, epoch_no, each, user);
+}
+
 static void *lane_thread_run(void *arg)
 {
 	struct lane_thread *t = arg;

@@ -105,6 +105,10 @@ void lane_thread_allow(struct lane_thread *t, uint64_t conn, uint64_t user_id);
 enum delivered_state lane_thread_delivered(const struct lane_thread *t, uint64_t conn,
 	uint32_t ssrc, uint16_t seq, uint64_t at_ns);
 
+/* As delivered_used(). Then, too. */
+void lane_thread_used(const struct lane_thread *t, uint64_t conn, uint32_t epoch_no,
+	delivered_nonces *each, void *user);
+
 /* The latest time the worker was told, by a packet or otherwise: no frame that comes back can have
  * arrived later. */
 void lane_thread_newest(struct lane_thread *t, uint64_t arrival_ns);

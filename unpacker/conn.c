@@ -427,6 +427,7 @@ static int rtp_datagram(struct conn *c, uint64_t arrival_ns, uint32_t flags, con
 		.arrival_ns = arrival_ns,
 		.plain_ok = dave_stage_takes_plain(&c->dave, arrival_ns),
 		.again = (flags & IPC_PACKET_AGAIN) != 0,
+		.opened = (flags & IPC_PACKET_OPENED) != 0,
 		.counted = (flags & IPC_PACKET_COUNTED) != 0,
 		.undecoded = (flags & IPC_PACKET_UNDECODED) != 0,
 	};

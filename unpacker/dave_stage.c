@@ -16,6 +16,7 @@
 struct dave_epoch {
 	uint64_t at_ns;
 	uint64_t until_ns; /* frames that arrive from then on do not open; UINT64_MAX: not known */
+	uint32_t no;
 	size_t senders;
 	/* One locked piece, a secret for each sender: base, later what the ratchet makes of it. */
 	uint8_t (*secret)[DAVE_RATCHET_SECRET_LEN];
@@ -40,7 +41,8 @@ static void epoch_free(struct dave_epoch *e)
 	free(e);
 }
 
-static int epoch_new(struct dave_epoch **ret, uint64_t at_ns, const uint8_t *senders, size_t count)
+static int epoch_new(struct dave_epoch **ret, const struct ipc_dave_epoch *m,
+	const uint8_t *senders, size_t count)
 {
 	struct dave_epoch *e = calloc(1, sizeof(*e) + count * sizeof(e->sender[0]));
 	uint64_t user_id;
@@ -51,7 +53,8 @@ static int epoch_new(struct dave_epoch **ret, uint64_t at_ns, const uint8_t *sen
 		free(e);
 		return TD_ERR_NOMEM;
 	}
-	e->at_ns = at_ns;
+	e->at_ns = m->at_ns;
+	e->no = m->no;
 	e->until_ns = UINT64_MAX;
 	e->senders = count;
 	/* Not sorted: qsort() asks the system how much memory there is, which a worker may not. */
@@ -97,7 +100,7 @@ int dave_stage_epoch(struct dave_stage *d, const struct ipc_dave_epoch *m, const
 	size_t i;
 	int r;
 
-	if (count > 0 && (r = epoch_new(&e, m->at_ns, senders, count)) != TD_OK)
+	if (count > 0 && (r = epoch_new(&e, m, senders, count)) != TD_OK)
 		return r;
 	for (i = 0; i < d->epochs; i++) {
 		if (m->at_ns + OLD_NS < d->epoch[i]->until_ns)
@@ -128,8 +131,30 @@ void dave_stage_advance(struct dave_stage *d, uint64_t now_ns)
 
 /* ---- frames ---- */
 
+static int sender_ready(struct dave_epoch *e, struct epoch_sender *s)
+{
+	if (s->ratchet != NULL)
+		return TD_OK;
+	return dave_ratchet_new(&s->ratchet, e->secret[s - e->sender], e->at_ns);
+}
+
+int dave_stage_used(struct dave_stage *d, const struct ipc_dave_used *u)
+{
+	struct epoch_sender *s;
+	size_t i;
+	int r;
+
+	for (i = 0; i < d->epochs && d->epoch[i]->no != u->epoch_no; i++)
+		;
+	if (i == d->epochs || (s = map_get(&d->epoch[i]->by_user, u->user_id)) == NULL)
+		return TD_OK;
+	if ((r = sender_ready(d->epoch[i], s)) == TD_OK)
+		dave_ratchet_set_used(s->ratchet, &u->nonces);
+	return r;
+}
+
 static int sender_open(struct dave_stage *d, enum dave_verdict *ret, struct dave_epoch *e,
-	uint64_t user_id, const uint8_t *data, uint64_t arrival_ns)
+	uint64_t user_id, const uint8_t *data, uint64_t arrival_ns, bool again)
 {
 	struct epoch_sender *s = map_get(&e->by_user, user_id);
 	int r;
@@ -137,11 +162,12 @@ static int sender_open(struct dave_stage *d, enum dave_verdict *ret, struct dave
 	*ret = DAVE_STAGE_NO_KEY;
 	if (s == NULL || arrival_ns >= e->until_ns)
 		return TD_OK;
-	if (s->ratchet == NULL &&
-		(r = dave_ratchet_new(&s->ratchet, e->secret[s - e->sender], e->at_ns)) != TD_OK)
+	if ((r = sender_ready(e, s)) != TD_OK)
 		return r;
-	switch (dave_ratchet_open(s->ratchet, d->plain, &d->frame, data, arrival_ns)) {
+	switch (dave_ratchet_open(s->ratchet, d->plain, &d->frame, data, arrival_ns, again)) {
 	case TD_OK:
+		d->nonce = dave_ratchet_last(s->ratchet);
+		d->epoch_no = e->no;
 		*ret = DAVE_STAGE_OPENED;
 		return TD_OK;
 	case TD_ERR_DUPLICATE:
@@ -164,17 +190,20 @@ bool dave_stage_takes_plain(const struct dave_stage *d, uint64_t arrival_ns)
 }
 
 int dave_stage_open(struct dave_stage *d, enum dave_verdict *ret, uint64_t user_id,
-	const uint8_t *data, size_t len, uint64_t arrival_ns, bool plain_ok, bool newest_alone)
+	const uint8_t *data, size_t len, uint64_t arrival_ns, unsigned flags)
 {
-	size_t i = d->epochs, end = newest_alone && d->epochs > 0 ? d->epochs - 1 : 0;
+	bool again = (flags & DAVE_STAGE_OPENED_BEFORE) != 0;
+	size_t i = d->epochs, end = 0;
 	enum dave_verdict v;
 	int r;
 
+	if ((flags & DAVE_STAGE_NEWEST_ALONE) != 0 && d->epochs > 0)
+		end = d->epochs - 1;
 	*ret = DAVE_STAGE_CLEAR;
 	if (len == 0 || opus_packet_is_silence(data, len))
 		return TD_OK;
 	if (len > sizeof(d->plain) || dave_frame_parse(&d->frame, data, len) != TD_OK) {
-		if (!plain_ok)
+		if ((flags & DAVE_STAGE_PLAIN_OK) == 0)
 			*ret = DAVE_STAGE_REFUSED;
 		else if (d->encrypted)
 			*ret = DAVE_STAGE_PLAIN;
@@ -182,7 +211,8 @@ int dave_stage_open(struct dave_stage *d, enum dave_verdict *ret, uint64_t user_
 	}
 	*ret = DAVE_STAGE_NO_KEY;
 	while (user_id != 0 && i-- > end) {
-		if ((r = sender_open(d, &v, d->epoch[i], user_id, data, arrival_ns)) != TD_OK)
+		if ((r = sender_open(d, &v, d->epoch[i], user_id, data, arrival_ns, again)) !=
+			TD_OK)
 			return r;
 		if (v < DAVE_STAGE_NO_KEY || v > *ret)
 			*ret = v;

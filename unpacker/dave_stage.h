@@ -28,6 +28,9 @@ struct dave_stage {
 	bool encrypted;          /* there is or was an epoch */
 	struct dave_frame frame; /* the one at hand, and its plaintext: */
 	uint8_t plain[IPC_MAX_DGRAM];
+	/* If it opened, by which nonce, and of which epoch (struct ipc_dave_epoch). */
+	uint64_t nonce;
+	uint32_t epoch_no;
 };
 
 /* Waiting for a key gets worse from here on: the highest of what the epochs said is told. */
@@ -50,6 +53,8 @@ void dave_stage_reset(struct dave_stage *d);
 /* DAVE_EPOCH; senders are as in the message, perhaps not aligned. TD_ERR_NOMEM. */
 int dave_stage_epoch(struct dave_stage *d, const struct ipc_dave_epoch *e, const uint8_t *senders,
 	size_t count);
+/* These nonces of a sender were used up by the worker before this one. TD_ERR_NOMEM. */
+int dave_stage_used(struct dave_stage *d, const struct ipc_dave_used *u);
 /* When the next epoch is to be erased; UINT64_MAX: none. */
 uint64_t dave_stage_due(const struct dave_stage *d);
 void dave_stage_advance(struct dave_stage *d, uint64_t now_ns);
@@ -57,11 +62,15 @@ void dave_stage_advance(struct dave_stage *d, uint64_t now_ns);
 /* Whether an unencrypted frame that arrives now is taken. */
 bool dave_stage_takes_plain(const struct dave_stage *d, uint64_t arrival_ns);
 /*
- * Opens a frame of user_id (0: not named) that arrived at arrival_ns; plain_ok is what
- * dave_stage_takes_plain() said then. *ret is one of enum dave_verdict. `newest_alone`: it was
- * tried before the newest epoch came. TD_ERR_NOMEM.
+ * Opens a frame of user_id (0: not named) that arrived at arrival_ns; DAVE_STAGE_PLAIN_OK is what
+ * dave_stage_takes_plain() said then. *ret is one of enum dave_verdict. TD_ERR_NOMEM.
  */
+enum {
+	DAVE_STAGE_PLAIN_OK = 1u << 0,
+	DAVE_STAGE_NEWEST_ALONE = 1u << 1,  /* it was tried before the newest epoch came */
+	DAVE_STAGE_OPENED_BEFORE = 1u << 2, /* IPC_PACKET_OPENED */
+};
 int dave_stage_open(struct dave_stage *d, enum dave_verdict *ret, uint64_t user_id,
-	const uint8_t *data, size_t len, uint64_t arrival_ns, bool plain_ok, bool newest_alone);
+	const uint8_t *data, size_t len, uint64_t arrival_ns, unsigned flags);
 
 #endif

@@ -22,12 +22,15 @@ struct packet {
 	int64_t seq;    /* unwrapped once its stream looked at it; the wire's 16 bits before */
 	uint32_t spurt; /* the stream's number of the talk spurt it belongs to */
 	uint32_t ts;
-	const uint8_t *data;      /* borrowed; owned by a packet from packet_keep() */
-	uint16_t len;             /* 0: nothing but padding inside */
-	bool plain_ok;            /* unencrypted frames were taken when it arrived */
-	bool again;               /* IPC_PACKET_AGAIN */
-	bool counted;             /* IPC_PACKET_COUNTED */
-	bool undecoded;           /* IPC_PACKET_UNDECODED */
+	const uint8_t *data; /* borrowed; owned by a packet from packet_keep() */
+	uint16_t len;        /* 0: nothing but padding inside */
+	bool plain_ok;       /* unencrypted frames were taken when it arrived */
+	bool again;          /* IPC_PACKET_AGAIN */
+	bool opened;         /* IPC_PACKET_OPENED */
+	bool counted;        /* IPC_PACKET_COUNTED */
+	bool undecoded;      /* IPC_PACKET_UNDECODED */
+	uint64_t nonce;      /* with IPC_FRAME_DAVE_OPENED: as in struct ipc_frame */
+	uint32_t epoch_no;
 	uint8_t flags;            /* IPC_FRAME_*: what it is counted as */
 	uint8_t state;            /* enum packet_state */
 	uint8_t reason;           /* enum td_counter: why it is not open */

@@ -322,6 +322,8 @@ static int send_frame(struct stream *s, const struct packet *p, enum ipc_frame_k
 	f.channels = (uint8_t)h->channels;
 	if (kind == IPC_FRAME_DECODED || kind == IPC_FRAME_SILENCE) {
 		f.flags = p->flags;
+		f.nonce = p->nonce;
+		f.epoch_no = p->epoch_no;
 		f.lost = s->closed.lost;
 		f.recovered = s->closed.recovered;
 		f.concealed = s->closed.concealed;
@@ -447,9 +449,11 @@ static int pass_on(struct stream *s, const struct packet *p, int samples)
 	struct ipc_opus m = { .user_id = s->user_id,
 		.arrival_ns = p->arrival_ns,
 		.sent_ns = sent_ns(s, p),
+		.nonce = p->nonce,
 		.ssrc = s->ssrc,
 		.rtp_ts = p->ts,
 		.lost = (uint32_t)f.due,
+		.epoch_no = p->epoch_no,
 		.seq = (uint16_t)p->seq,
 		.samples = (uint16_t)samples,
 		.flags = p->flags,
@@ -596,14 +600,18 @@ static int open_packet(struct stream *s, struct packet *p, bool newest_alone)
 {
 	struct dave_stage *d = s->conf->dave;
 	enum dave_verdict v;
-	int r = dave_stage_open(d, &v, s->user_id, p->data, p->len, p->arrival_ns, p->plain_ok,
-		newest_alone);
+	unsigned flags = (p->plain_ok ? DAVE_STAGE_PLAIN_OK : 0u) |
+		(newest_alone ? DAVE_STAGE_NEWEST_ALONE : 0u) |
+		(p->opened ? DAVE_STAGE_OPENED_BEFORE : 0u);
+	int r = dave_stage_open(d, &v, s->user_id, p->data, p->len, p->arrival_ns, flags);
 
 	if (r != TD_OK)
 		return r;
 	switch (v) {
 	case DAVE_STAGE_OPENED:
 		p->flags |= IPC_FRAME_DAVE_OPENED;
+		p->nonce = d->nonce;
+		p->epoch_no = d->epoch_no;
 		p->data = d->plain;
 		p->len = (uint16_t)d->frame.media_len;
 		p->state = PACKET_OPEN;

@@ -144,6 +144,12 @@ static int on_dave_epoch(struct worker *w, struct conn *c, const struct ipc_msg 
 	return conn_dave_epoch(c, e, m->data, count);
 }
 
+static int on_dave_used(struct worker *w, struct conn *c, const struct ipc_msg *m)
+{
+	(void)w;
+	return dave_stage_used(&c->dave, m->body);
+}
+
 static int on_dave_passthrough(struct worker *w, struct conn *c, const struct ipc_msg *m)
 {
 	const struct ipc_dave_passthrough *p = m->body;
@@ -207,6 +213,7 @@ static const struct handler {
 	[IPC_SPEAKER] = { on_speaker, true },
 	[IPC_SPEAKER_GONE] = { on_speaker_gone, true },
 	[IPC_DAVE_EPOCH] = { on_dave_epoch, true },
+	[IPC_DAVE_USED] = { on_dave_used, true },
 	[IPC_DAVE_PASSTHROUGH] = { on_dave_passthrough, true },
 	[IPC_CONTROL] = { on_control, false },
 	[IPC_PING] = { on_ping, false },

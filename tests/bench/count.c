@@ -50,7 +50,8 @@ static void put_beginning(struct ipc_queue *q, const struct keys_file *k, uint32
 	}
 	for (i = 0; i < k->dave_count; i++) {
 		const struct keys_epoch *from = &k->dave[i];
-		struct ipc_dave_epoch e = { TD_REPLAY_BASE_NS + from->from_ns, from->epoch };
+		struct ipc_dave_epoch e = { .at_ns = TD_REPLAY_BASE_NS + from->from_ns,
+			.epoch = from->epoch };
 		struct ipc_dave_sender *to = calloc(from->sender_count, sizeof(*to));
 
 		BENCH_MUST(to != NULL && from->sender_count > 0);

@@ -109,7 +109,7 @@ static double open_all(const struct packets *p, const struct ipc_dave_sender *se
 		if (i == 1)
 			begin = bench_cpu_ns(); /* the first one derived the key */
 		BENCH_MUST(dave_stage_open(&d, &v, user, p->sealed[i], p->len[i],
-				   e.at_ns + i * 20 * TD_MS_NS, false, false) == TD_OK);
+				   e.at_ns + i * 20 * TD_MS_NS, 0) == TD_OK);
 		BENCH_MUST(v == DAVE_STAGE_OPENED && d.frame.media_len == MEDIA_LEN);
 	}
 	begin = (bench_cpu_ns() - begin) / (PACKETS - 1);

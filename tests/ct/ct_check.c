@@ -146,7 +146,7 @@ static void ratchet(void)
 	for (i = 0; i < sizeof(step) / sizeof(step[0]); i++, now_ns += 11 * TD_SEC_NS) {
 		dave_ratchet_key(key, base, 0, step[i].nonce >> SHIFT);
 		seal(&s, key, step[i].nonce, step[i].right);
-		check_opened(&s, dave_ratchet_open(r, s.plain, &s.f, s.data, now_ns),
+		check_opened(&s, dave_ratchet_open(r, s.plain, &s.f, s.data, now_ns, false),
 			step[i].right);
 	}
 	must_be_secret(secret, DAVE_RATCHET_SECRET_LEN);

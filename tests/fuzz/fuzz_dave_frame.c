@@ -59,12 +59,12 @@ static void check_sealed(struct dave_ratchet *r, const uint8_t *base, const stru
 	check(again.media_len == f->media_len && again.nonce == f->nonce &&
 		again.ranges == f->ranges &&
 		memcmp(again.range, f->range, f->ranges * sizeof(f->range[0])) == 0);
-	e = dave_ratchet_open(r, plain, &again, sealed, now_ns);
+	e = dave_ratchet_open(r, plain, &again, sealed, now_ns, false);
 	check(e == TD_OK || e == TD_ERR_LIMIT);
 	if (e != TD_OK)
 		return;
 	check(memcmp(plain, media, f->media_len) == 0);
-	e = dave_ratchet_open(r, plain, &again, sealed, now_ns);
+	e = dave_ratchet_open(r, plain, &again, sealed, now_ns, false);
 	check(e == TD_ERR_DUPLICATE);
 }
 
@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	check_ranges(&f, size);
 	check(dave_ratchet_new(&r, secret, TD_REPLAY_BASE_NS) == TD_OK);
-	e = dave_ratchet_open(r, plain, &f, data, now_ns);
+	e = dave_ratchet_open(r, plain, &f, data, now_ns, false);
 	check(e == TD_OK || e == TD_ERR_AUTH || e == TD_ERR_LIMIT);
 	if (e != TD_OK)
 		check_sealed(r, base, &f, data, now_ns);

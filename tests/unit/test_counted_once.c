@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Workers that die at any message of what they say: everything that came is counted once and
- * comes back once, whichever of them it came from. Real workers, and what the lane thread knows of
- * them.
+ * comes back once, whichever of them it came from, and a frame that is sent again is refused. Real
+ * workers, and what the lane thread knows of them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,6 +72,19 @@ static bool numbers_apart(const struct event *e, size_t n)
 	return true;
 }
 
+/* Instead, one of the same speaker and epoch is sent again, from however long ago. */
+static size_t send_again(const struct call_plan *c, size_t i, uint8_t *payload, size_t len,
+	uint32_t *seed)
+{
+	size_t first = i < c->second_epoch ? 0 : c->second_epoch;
+	const struct datagram *old = &c->d[first + roll(seed) % (i - first + 1)];
+
+	if (old->ssrc != c->d[i].ssrc || old->len < RTP_MIN_HEADER + 20)
+		return len;
+	memcpy(payload, old->data + RTP_MIN_HEADER, old->len - RTP_MIN_HEADER);
+	return old->len - RTP_MIN_HEADER;
+}
+
 /* Two speakers with every kind of trouble there is, encrypted, with a new epoch in the middle. */
 static void make_call(struct call_plan *c, uint32_t seed)
 {
@@ -124,6 +137,8 @@ static void make_call(struct call_plan *c, uint32_t seed)
 				payload[0] ^= 1;
 			if (dice == 21) /* once more */
 				nonce[user == USER_B][epoch]--;
+			if (dice >= 22 && dice < 27)
+				len = send_again(c, i, payload, len, &seed);
 		}
 		d->len = RTP_MIN_HEADER + len;
 	}
@@ -140,6 +155,14 @@ static void put_epoch(struct unpack *u, uint64_t at_ns, uint8_t epoch)
 	unpack_dave_epoch(u, CONN, at_ns, epoch, s, 2);
 }
 
+static void put_used(void *user, uint64_t conn, uint32_t epoch_no, uint64_t user_id,
+	const struct dave_nonces *nonces)
+{
+	struct ipc_dave_used m = { .user_id = user_id, .epoch_no = epoch_no, .nonces = *nonces };
+
+	unpack_put(user, IPC_DAVE_USED, conn, &m, sizeof(m), NULL, 0);
+}
+
 /* What a worker is told that begins when the others' messages came back as d knows. */
 static void tell(struct unpack *u, const struct call_plan *c, const struct delivered *d,
 	uint32_t want)
@@ -149,15 +172,20 @@ static void tell(struct unpack *u, const struct call_plan *c, const struct deliv
 	unpack_begin_for(u, want, 50 * MS, 1);
 	unpack_dave_passthrough(u, CONN, 0);
 	put_epoch(u, T0, 1);
+	delivered_used(d, CONN, 1, put_used, u);
 	for (i = 0; i < c->n; i++) {
 		const struct datagram *g = &c->d[i];
 		struct ipc_packet p = { .arrival_ns = g->at_ns };
 		enum delivered_state is = delivered_look(d, CONN, g->ssrc, g->seq, g->at_ns);
 
-		if (i == c->second_epoch)
+		if (i == c->second_epoch) {
 			put_epoch(u, g->at_ns, 2);
+			delivered_used(d, CONN, 2, put_used, u);
+		}
 		if (is == DELIVERED_LATELY)
 			p.flags = IPC_PACKET_AGAIN;
+		if (is == DELIVERED_OPENED)
+			p.flags = IPC_PACKET_AGAIN | IPC_PACKET_OPENED;
 		if (is == DELIVERED_COUNTED)
 			p.flags = IPC_PACKET_COUNTED;
 		if (is != DELIVERED_LONG_AGO)
@@ -246,6 +274,13 @@ static size_t live(const struct call_plan *c, struct sum *s, struct delivered *d
 
 /* ---- */
 
+/* Whether a stream's next one of those that are compared is not this. */
+static bool is_other(const struct said *s, uint32_t ssrc, bool no_made_up)
+{
+	return s->ssrc != ssrc ||
+		(no_made_up && (s->kind == IPC_FRAME_FEC || s->kind == IPC_FRAME_CONCEALED));
+}
+
 static void same(const struct sum *a, const struct sum *b, const char *what, size_t at)
 {
 	for (int k = 0; k < 2; k++) {
@@ -261,11 +296,14 @@ static void same(const struct sum *a, const struct sum *b, const char *what, siz
 	for (int k = 0; k < 2; k++) {
 		uint32_t ssrc = k == 0 ? SSRC_A : SSRC_B;
 		size_t x = 0, y = 0;
+		/* A worker that knows less of the past may find a jump where there is none, and
+		 * nothing is made up across one. */
+		bool jumps = a->count[k][COUNTER_TIME_JUMPS] != b->count[k][COUNTER_TIME_JUMPS];
 
 		for (;; x++, y++) {
-			while (x < a->n && a->said[x].ssrc != ssrc)
+			while (x < a->n && is_other(&a->said[x], ssrc, jumps))
 				x++;
-			while (y < b->n && b->said[y].ssrc != ssrc)
+			while (y < b->n && is_other(&b->said[y], ssrc, jumps))
 				y++;
 			if (x == a->n || y == b->n)
 				break;

@@ -59,7 +59,7 @@ static int pass(struct pair *p, uint64_t counter, uint64_t now_ns)
 		TD_OK);
 	dave_frame_key_free(k);
 	assert_int_equal(dave_frame_parse(&f, sealed, len), TD_OK);
-	e = dave_ratchet_open(p->r, plain, &f, sealed, now_ns);
+	e = dave_ratchet_open(p->r, plain, &f, sealed, now_ns, false);
 	assert_memory_equal(plain, e == TD_OK ? media : zeros, sizeof(media));
 	return e;
 }
@@ -122,7 +122,7 @@ static int recorded_open(const json_t *file, const json_t *o, uint8_t *plain, si
 	if ((e = dave_frame_parse(&f, data, len)) != TD_OK)
 		return e;
 	pair_init(&p, string_of(file, "base_secret"));
-	e = dave_ratchet_open(p.r, plain, &f, data, T0 + AGE(3));
+	e = dave_ratchet_open(p.r, plain, &f, data, T0 + AGE(3), false);
 	*ret_len = f.media_len;
 	pair_free(&p);
 	return e;
@@ -198,6 +198,39 @@ static void a_nonce_opens_once(void **state)
 	assert_int_equal(pass(&p, 900000 - 1023, T0), TD_OK);
 	assert_int_equal(pass(&p, 900000 - 1024, T0), TD_ERR_DUPLICATE);
 	assert_int_equal(pass(&p, 0, T0), TD_ERR_DUPLICATE);
+	pair_free(&p);
+}
+
+/* Another one goes on in its place. */
+static void used_nonces_are_taken_over(void **state)
+{
+	struct dave_nonces used = { 0 };
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, base_text);
+	dave_ratchet_set_used(p.r, &used);
+	assert_int_equal(pass(&p, 0, T0), TD_OK);
+	pair_free(&p);
+
+	dave_nonces_add(&used, 0);
+	assert_true(dave_nonces_used(&used, 0));
+	assert_false(dave_nonces_used(&used, 1));
+	dave_nonces_add(&used, 5000);
+	dave_nonces_add(&used, 4990);
+	dave_nonces_add(&used, 100); /* out of the window: it is used as it is */
+	pair_init(&p, base_text);
+	dave_ratchet_set_used(p.r, &used);
+	assert_int_equal(pass(&p, 0, T0), TD_ERR_DUPLICATE);
+	assert_int_equal(pass(&p, 5000 - 1024, T0), TD_ERR_DUPLICATE);
+	assert_int_equal(pass(&p, 5000, T0), TD_ERR_DUPLICATE);
+	assert_int_equal(pass(&p, 4990, T0), TD_ERR_DUPLICATE);
+	/* An honest one that was overtaken, in the window, and the next. */
+	assert_int_equal(pass(&p, 4999, T0), TD_OK);
+	assert_int_equal(dave_ratchet_last(p.r), 4999);
+	assert_int_equal(pass(&p, 5000 - 1023, T0), TD_OK);
+	assert_int_equal(pass(&p, 5001, T0), TD_OK);
+	assert_int_equal(pass(&p, 4999, T0), TD_ERR_DUPLICATE);
 	pair_free(&p);
 }
 
@@ -299,6 +332,7 @@ int main(void)
 		cmocka_unit_test(generations_unwrap),
 		cmocka_unit_test(recorded_frames),
 		cmocka_unit_test(a_nonce_opens_once),
+		cmocka_unit_test(used_nonces_are_taken_over),
 		cmocka_unit_test(begins_at_zero_or_one),
 		cmocka_unit_test(generations_have_bounds),
 		cmocka_unit_test(old_generations_expire),

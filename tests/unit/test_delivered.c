@@ -286,6 +286,97 @@ static void ended_streams(void **state)
 	delivered_free(&d);
 }
 
+/* ---- nonces ---- */
+
+struct told {
+	uint64_t user_id, top;
+	size_t calls;
+};
+
+static void on_used(void *user, uint64_t conn, uint32_t epoch_no, uint64_t user_id,
+	const struct dave_nonces *nonces)
+{
+	struct told *t = user;
+
+	(void)conn;
+	(void)epoch_no;
+	t->calls++;
+	t->user_id = user_id;
+	t->top = nonces->top;
+}
+
+static struct told used(const struct delivered *d, uint64_t conn, uint32_t epoch_no)
+{
+	struct told t = { 0 };
+
+	delivered_used(d, conn, epoch_no, on_used, &t);
+	return t;
+}
+
+/* Sixteen epochs of each sender, the newest; as many senders as streams; until the connection ends.
+ */
+static void nonces(void **state)
+{
+	struct delivered d = { .decodes = true };
+	struct ipc_frame f = { .user_id = USER,
+		.flags = IPC_FRAME_DAVE_OPENED,
+		.kind = IPC_FRAME_DECODED };
+
+	(void)state;
+	for (f.epoch_no = 1; f.epoch_no <= 20; f.epoch_no++, f.seq++) {
+		f.nonce = 100 + f.epoch_no;
+		assert_true(delivered_frame(&d, CONN, &f));
+		assert_int_equal(used(&d, CONN, f.epoch_no).top, 100 + f.epoch_no);
+	}
+	f.epoch_no = 4;
+	f.seq++;
+	assert_true(delivered_frame(&d, CONN, &f));
+	for (uint32_t no = 0; no < 25; no++)
+		assert_int_equal(used(&d, CONN, no).calls, no > 4 && no <= 20);
+	assert_int_equal(used(&d, CONN, 20).user_id, USER);
+	assert_int_equal(used(&d, CONN + 1, 20).calls, 0);
+	/* The others are there, too: a worker that makes them up fills no more than that. */
+	f.epoch_no = 20;
+	for (f.user_id = USER + 1; f.user_id <= USER + DELIVERED_MAX + 5; f.user_id++, f.seq++)
+		assert_true(delivered_frame(&d, CONN, &f));
+	assert_int_equal(used(&d, CONN, 20).calls, DELIVERED_MAX);
+	delivered_forget(&d, CONN);
+	assert_int_equal(used(&d, CONN, 20).calls, 0);
+	f.user_id = USER;
+	assert_true(delivered_frame(&d, CONN, &f));
+	assert_int_equal(used(&d, CONN, 20).calls, 1);
+	delivered_free(&d);
+}
+
+/* A packet came back and its sound did not: the next worker has to open it. */
+static void a_nonce_is_used_when_all_came(void **state)
+{
+	struct delivered d = { .decodes = true };
+	struct ipc_opus o = { .user_id = USER,
+		.arrival_ns = 7,
+		.ssrc = SSRC,
+		.seq = 7,
+		.nonce = 70,
+		.epoch_no = 1,
+		.flags = IPC_FRAME_DAVE_OPENED };
+	struct ipc_counters c = { .user_id = USER, .ssrc = SSRC, .seq = 6, .any = 1 };
+
+	(void)state;
+	assert_true(delivered_opus(&d, CONN, &o));
+	assert_int_equal(used(&d, CONN, 1).calls, 0);
+	c.arrival_ns = 7;
+	delivered_counted(&d, CONN, &c);
+	assert_int_equal(used(&d, CONN, 1).calls, 0);
+	assert_int_equal(delivered_look(&d, CONN, SSRC, 7, 7), DELIVERED_COUNTED);
+	/* It was not to be decoded. */
+	c.seq = 7;
+	delivered_counted(&d, CONN, &c);
+	assert_int_equal(used(&d, CONN, 1).top, 70);
+	assert_int_equal(delivered_look(&d, CONN, SSRC, 7, 7), DELIVERED_OPENED);
+	assert_int_equal(delivered_look(&d, CONN, SSRC, 6, 6), DELIVERED_LATELY);
+	delivered_free(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,6 +387,8 @@ int main(void)
 		cmocka_unit_test(forgotten),
 		cmocka_unit_test(too_many),
 		cmocka_unit_test(ended_streams),
+		cmocka_unit_test(nonces),
+		cmocka_unit_test(a_nonce_is_used_when_all_came),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,7 +149,8 @@ static void a_broken_message_breaks_the_reader(void **state)
 		{ "oversize", { sizeof(struct ipc_packet) + IPC_MAX_DGRAM + 1, IPC_PACKET, 0, 1 },
 			IPC_TO_WORKER },
 		{ "oversize", { UINT32_MAX, IPC_PACKET, 0, 1 }, IPC_TO_WORKER },
-		{ "oversize", { 48 + IPC_MAX_PCM + 1, IPC_FRAME, 0, 1 }, IPC_TO_RECEIVER },
+		{ "oversize", { sizeof(struct ipc_frame) + IPC_MAX_PCM + 1, IPC_FRAME, 0, 1 },
+			IPC_TO_RECEIVER },
 		{ "oversize", { 4 + IPC_MAX_LOG + 1, IPC_LOG, 0, 0 }, IPC_TO_RECEIVER },
 	};
 	size_t i;

@@ -114,12 +114,12 @@ static void open_by_ratchet(struct live *l, struct run_senders *s, const json_t 
 		abort();
 	run_want(v,
 		r != NULL && dave_frame_parse(&frame, sealed.p, sealed.len) == TD_OK &&
-			dave_ratchet_open(r, bytes, &frame, sealed.p, l->now_ns) == TD_OK &&
+			dave_ratchet_open(r, bytes, &frame, sealed.p, l->now_ns, false) == TD_OK &&
 			run_same(bytes, frame.media_len, plain),
 		"the sender's ratchet opens it", __FILE__, __LINE__);
 	run_want(v,
 		r != NULL &&
-			dave_ratchet_open(r, bytes, &frame, sealed.p, l->now_ns) ==
+			dave_ratchet_open(r, bytes, &frame, sealed.p, l->now_ns, false) ==
 				TD_ERR_DUPLICATE,
 		"once", __FILE__, __LINE__);
 	free(bytes);

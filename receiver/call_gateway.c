@@ -110,6 +110,12 @@ static void on_kernel_dropped(void *user, uint32_t n)
 	lane_count(c->lane, c->conn, COUNTER_KERNEL_DROPPED, n);
 }
 
+void call_catch_up(struct call *c)
+{
+	if (c->ready)
+		udp_reader_catch_up(c->conf.udp);
+}
+
 static void act_udp_open(struct call *c, const struct vgw_action *a)
 {
 	struct udp_conf conf = { .loop = c->conf.loop,
@@ -238,6 +244,7 @@ static void call_act(struct call *c, const struct vgw_action *a)
 		act_udp_open(c, a);
 		break;
 	case VGW_UDP_CLOSE:
+		call_catch_up(c);
 		udp_free(c->udp);
 		c->udp = NULL;
 		break;

@@ -30,8 +30,10 @@ void call_recording_begin(struct call *c)
 
 void call_recording_end(struct call *c, const char *reason)
 {
-	if (c->recording == RECORDING_ON || c->recording == RECORDING_PAUSED)
+	if (c->recording == RECORDING_ON || c->recording == RECORDING_PAUSED) {
+		call_catch_up(c);
 		recorder_session_close(c->conf.recorder, c->conn, td_mono_ns(), reason);
+	}
 	c->recording = RECORDING_STOPPED;
 }
 
@@ -50,6 +52,7 @@ static void command_pause(struct call *c)
 							 : "nothing is being recorded");
 		return;
 	}
+	call_catch_up(c);
 	lane_conn_flush(c->lane, c->conn);
 	call_post(c, recorder_control(LANE_PAUSE, td_mono_ns()));
 	c->recording = RECORDING_PAUSED;
@@ -62,6 +65,7 @@ static void command_resume(struct call *c)
 		refuse(c, COMMAND_RESUME, "the recording is not paused");
 		return;
 	}
+	call_catch_up(c);
 	call_post(c, recorder_control(LANE_RESUME, td_mono_ns()));
 	c->recording = RECORDING_ON;
 	call_emit(c, "resumed", NULL, NULL);

@@ -65,6 +65,10 @@ void call_random(void *user, uint8_t *out, size_t len);
 
 /* call_gateway.c: carries out what the engine asks for, until it asks for nothing more. */
 void call_pump(struct call *c);
+/* Before anything begins or ends: what has arrived up to now, and waits unread, belongs to what
+ * was.
+ */
+void call_catch_up(struct call *c);
 
 /* call_dave.c: the same for the DAVE session, and what the gateway brings it. */
 void call_dave_pump(struct call *c);

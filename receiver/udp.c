@@ -52,6 +52,7 @@ struct udp_reader {
 	unsigned latency_ms;
 	uint64_t read_ns; /* when it was read last; 0: never */
 	bool left;        /* not all that was there then */
+	bool reading;
 	struct batch_clock clock;
 };
 
@@ -217,6 +218,7 @@ static bool read_all(struct udp_reader *r)
 	r->clock = clock_read();
 	r->read_ns = r->clock.mono_ns;
 	r->left = false;
+	r->reading = true;
 	/* Those that were told last are told last again: everybody has their turn. */
 	for (turn = 0; turn < READY_TURNS && n == READY; turn++) {
 		n = epoll_wait(r->epoll, ready, READY, 0);
@@ -230,6 +232,7 @@ static bool read_all(struct udp_reader *r)
 		any = any || n > 0;
 	}
 	r->left = r->left || n == READY;
+	r->reading = false;
 	return any;
 }
 
@@ -275,6 +278,8 @@ void udp_reader_catch_up(struct udp_reader *r)
 {
 	int turn = 0;
 
+	if (r->reading) /* what is read lies in the one batch */
+		return;
 	do
 		read_all(r);
 	while (r->left && ++turn < CATCH_UP_TURNS);

@@ -24,7 +24,7 @@ struct udp_reader;
 
 /* TD_ERR_NOMEM, TD_ERR_SYS with errno. */
 int udp_reader_new(struct udp_reader **ret, uv_loop_t *loop, unsigned latency_ms);
-/* Reads what has arrived up to now. */
+/* Reads what has arrived up to now. Nothing from a callback of one that is being read. */
 void udp_reader_catch_up(struct udp_reader *r);
 /* After the last of its sockets. The loop has to run once more. NULL is fine. */
 void udp_reader_free(struct udp_reader *r);

@@ -5,7 +5,8 @@
  * bytes; the messages it can send are good ones, of a real encrypted call with two other members,
  * or changed ones, or anything at all, as text and as binary. What the call does is checked: every
  * session of files that opens is closed, nothing goes to a lane that has no such connection,
- * nothing is recorded without a key, and at the end it ends, once.
+ * nothing is recorded without a key, what arrived is read before anything changes, and at the end
+ * it ends, once.
  */
 #include <jansson.h>
 #include <stdarg.h>
@@ -42,6 +43,8 @@ static struct rig {
 	struct ws *ws;
 	struct udp *udp;
 	bool connected, keyed, udp_fails, ended, freed, lane_gone;
+	bool heard;                      /* datagrams go to the lane, or are counted in a pause */
+	bool unread;                     /* one has arrived */
 	unsigned opening, open, closing; /* sessions of files */
 	struct {
 		uv_timer_t *timer;
@@ -164,9 +167,18 @@ void udp_free(struct udp *u)
 {
 	if (u == NULL)
 		return;
-	CHECK(u == g.udp);
+	CHECK(u == g.udp && !g.unread);
 	free(u);
 	g.udp = NULL;
+}
+
+void udp_reader_catch_up(struct udp_reader *r)
+{
+	(void)r;
+	if (!g.unread)
+		return;
+	g.unread = false;
+	g.udp->conf.datagram(g.udp->conf.user, g.now_ns, (const uint8_t *)"\x80\x78 datagram", 10);
 }
 
 int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TRANSPORT_KEY_LEN])
@@ -218,8 +230,9 @@ void recorder_session_close(struct recorder *r, uint64_t conn, uint64_t end_ns, 
 {
 	(void)r;
 	CHECK(conn == CONN && end_ns == g.now_ns && reason != NULL);
-	CHECK(g.opening + g.open > 0);
+	CHECK(g.opening + g.open > 0 && !g.unread);
 	g.closing++;
+	g.heard = false;
 }
 
 struct lane_control *recorder_control(enum lane_control_type type, uint64_t at_ns)
@@ -243,6 +256,7 @@ void lane_control(struct lane *l, uint64_t conn, struct lane_control *c)
 	CHECK(memchr(c->text, '\0', sizeof(c->text)) != NULL);
 	CHECK(strstr(c->text, TOKEN) == NULL);
 	CHECK(c->type != LANE_SPEAKER || (c->user_id != 0 && c->ssrc != 0));
+	CHECK((c->type != LANE_PAUSE && c->type != LANE_RESUME) || !g.unread);
 	lane_control_free(c);
 }
 
@@ -254,7 +268,8 @@ void lane_conn_flush(struct lane *l, uint64_t conn)
 void lane_conn_reset(struct lane *l, uint64_t conn)
 {
 	check_lane(l, conn);
-	g.keyed = false;
+	CHECK(!g.unread);
+	g.keyed = g.heard = false;
 }
 
 void lane_conn_key(struct lane *l, uint64_t conn, enum transport_mode mode, uint32_t own_ssrc,
@@ -299,6 +314,7 @@ void lane_packet(struct lane *l, uint64_t conn, uint64_t arrival_ns, const uint8
 	check_lane(l, conn);
 	CHECK(g.keyed && g.opening + g.open > g.closing && arrival_ns <= g.now_ns);
 	CHECK(len == 0 || data[0] + data[len - 1] >= 0);
+	g.heard = true;
 }
 
 void lane_count(struct lane *l, uint64_t conn, enum td_counter what, uint64_t n)
@@ -549,6 +565,7 @@ static const uint8_t *take(size_t *ret_len)
 
 static void timers(uint64_t pass_ns)
 {
+	udp_reader_catch_up(NULL);
 	g.now_ns += pass_ns;
 	for (size_t i = 0; i < TIMERS && !g.ended; i++) {
 		uv_timer_cb cb = g.timers[i].cb;
@@ -602,6 +619,10 @@ static void udp_step(uint8_t how)
 		conf.kernel_dropped(conf.user, 1u + how);
 		break;
 	default:
+		if ((how & 0x80) != 0 && g.heard) {
+			g.unread = true;
+			break;
+		}
 		conf.datagram(conf.user, g.now_ns, (const uint8_t *)"\x80\x78 datagram", how % 11);
 		break;
 	}

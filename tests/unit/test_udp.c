@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,10 +23,11 @@ struct place {
 	struct {
 		struct udp *udp;
 		struct sockaddr_in at;
-		unsigned got;
+		unsigned got, said;
 		uint64_t last_ns;
 	} conn[CONNECTIONS];
 	int peer;
+	bool asks; /* for the others, at each datagram */
 };
 
 static void on_datagram(void *user, uint64_t arrival_ns, const uint8_t *data, size_t len)
@@ -35,6 +37,9 @@ static void on_datagram(void *user, uint64_t arrival_ns, const uint8_t *data, si
 
 	assert_int_equal(len, 20);
 	assert_in_range(i, 0, CONNECTIONS - 1);
+	assert_int_equal(data[1], p->conn[i].got % 256);
+	if (p->asks)
+		udp_reader_catch_up(p->reader);
 	assert_true(arrival_ns >= p->conn[i].last_ns);
 	p->conn[i].last_ns = arrival_ns;
 	p->conn[i].got++;
@@ -91,10 +96,12 @@ static void say(struct place *p, int i, unsigned count)
 {
 	uint8_t data[20] = { (uint8_t)i };
 
-	while (count-- > 0)
+	while (count-- > 0) {
+		data[1] = (uint8_t)p->conn[i].said++;
 		assert_int_equal(sendto(p->peer, data, sizeof(data), 0,
 					 (struct sockaddr *)&p->conn[i].at, sizeof(p->conn[i].at)),
 			sizeof(data));
+	}
 }
 
 static void look(struct place *p)
@@ -149,6 +156,23 @@ static void much_at_once(void **state)
 		uv_run(&p.loop, UV_RUN_ONCE);
 	look(&p);
 	assert_int_equal(p.conn[0].got, 401);
+	place_close(&p);
+}
+
+/* What is being read is not read over. */
+static void asked_meanwhile(void **state)
+{
+	static struct place p;
+
+	(void)state;
+	place_open(&p, LONG_MS);
+	p.asks = true;
+	say(&p, 0, 40);
+	say(&p, 1, 40);
+	look(&p);
+	udp_reader_catch_up(p.reader);
+	assert_int_equal(p.conn[0].got, 40);
+	assert_int_equal(p.conn[1].got, 40);
 	place_close(&p);
 }
 
@@ -212,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(waits_for_more),
 		cmocka_unit_test(much_at_once),
+		cmocka_unit_test(asked_meanwhile),
 		cmocka_unit_test(goes_on_by_itself),
 		cmocka_unit_test(without_a_wait),
 		cmocka_unit_test(one_goes),

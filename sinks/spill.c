@@ -173,14 +173,23 @@ int spill_read(const struct spill *s, const struct spill_list *l, uint64_t at, v
 	return TD_OK;
 }
 
+/* Of the heap, where a page of its own would cost more than all that is done with the list. */
+static bool is_small(uint64_t size)
+{
+	return size <= SPILL_BLOCK;
+}
+
 void *spill_load(const struct spill *s, const struct spill_list *l, size_t room)
 {
-	size_t len = (size_t)l->len;
-	/* An empty mapping there is not. */
-	void *p = mmap(NULL, len + room + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		-1, 0);
+	size_t len = (size_t)l->len, size = len + room + 1; /* an empty mapping there is not */
+	void *p;
 
-	if (p == MAP_FAILED)
+	if (is_small(size))
+		p = malloc(size);
+	else if ((p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			  0)) == MAP_FAILED)
+		p = NULL;
+	if (p == NULL)
 		return NULL;
 	if (spill_read(s, l, 0, p, len) < 0) {
 		spill_unload(p, l->len, room);
@@ -191,6 +200,10 @@ void *spill_load(const struct spill *s, const struct spill_list *l, size_t room)
 
 void spill_unload(void *p, uint64_t len, size_t room)
 {
-	if (p != NULL)
+	if (p == NULL)
+		return;
+	if (is_small(len + room + 1))
+		free(p);
+	else
 		munmap(p, (size_t)len + room + 1);
 }

@@ -40,7 +40,8 @@ int spill_read(const struct spill *s, const struct spill_list *l, uint64_t at, v
 void spill_list_free(struct spill_list *l);
 
 /* A whole list, with `room` bytes more behind it, in memory that goes back to the system when it is
- * unloaded; len: as long as the list was. NULL: no memory, or it cannot be read. */
+ * unloaded, unless it is little; len: as long as the list was. NULL: no memory, or it cannot be
+ * read. */
 void *spill_load(const struct spill *s, const struct spill_list *l, size_t room);
 void spill_unload(void *p, uint64_t len, size_t room);
 

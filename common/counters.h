@@ -51,7 +51,8 @@
 	X(OVERLOAD, "overload_dropped") /* waited for too long, or the lane's queue was full */    \
 	X(PAUSED, "paused")             /* arrived while the recording was paused or stopped */    \
 	X(OVERLAP, "overlap_dropped")   /* frames of an older SSRC of a user beside a newer one */ \
-	X(TIME_JUMPS, "time_jumps")     /* RTP time disagreed with the clock: stream placed anew */
+	X(TIME_JUMPS, "time_jumps") /* RTP time disagreed with the clock: stream placed anew */    \
+	X(FOREIGN, "foreign")       /* datagrams from another address than the server's */
 
 #define X(name, text) COUNTER_##name,
 enum td_counter { TD_COUNTERS(X) COUNTER_COUNT };

@@ -116,6 +116,13 @@ void call_catch_up(struct call *c)
 		udp_reader_catch_up(c->conf.udp);
 }
 
+static void on_foreign(void *user, uint32_t n)
+{
+	struct call *c = user;
+
+	lane_count(c->lane, c->conn, COUNTER_FOREIGN, n);
+}
+
 static void act_udp_open(struct call *c, const struct vgw_action *a)
 {
 	struct udp_conf conf = { .loop = c->conf.loop,
@@ -127,6 +134,7 @@ static void act_udp_open(struct call *c, const struct vgw_action *a)
 		.failed = on_udp_failed,
 		.datagram = on_datagram,
 		.kernel_dropped = on_kernel_dropped,
+		.foreign = on_foreign,
 		.user = c };
 
 	udp_free(c->udp);

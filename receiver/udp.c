@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/sock_diag.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +61,7 @@ struct udp_reader {
 struct udp {
 	struct udp_conf conf;
 	int fd;
+	int foreign_fd; /* at the same address and port, not connected: gets what fd does not */
 	uv_timer_t discovery, keepalive, silence;
 	int closing; /* handles not closed yet */
 	bool found;  /* discovery is over */
@@ -66,7 +69,7 @@ struct udp {
 
 	uint64_t last_arrival_ns;
 	int64_t wall_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC at the last batch */
-	uint32_t kernel_dropped;
+	uint32_t kernel_dropped, foreign;
 
 	struct transport *transport;
 	uint32_t nonce, keepalives, timestamp;
@@ -204,6 +207,47 @@ static bool socket_read(struct udp *u)
 			return false;
 	}
 	return true;
+}
+
+/* ---- what is not the server's ---- */
+
+/* The other socket takes nothing in: the kernel counts what it throws away. */
+static void tell_foreign(struct udp *u)
+{
+	uint32_t info[SK_MEMINFO_VARS], n;
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(u->foreign_fd, SOL_SOCKET, SO_MEMINFO, info, &len) != 0 ||
+		len < (SK_MEMINFO_DROPS + 1) * sizeof(info[0]))
+		return;
+	n = info[SK_MEMINFO_DROPS] - u->foreign;
+	u->foreign += n;
+	if (n > 0)
+		u->conf.foreign(u->conf.user, n);
+}
+
+/* The kernel gives a datagram to the socket that is connected to its sender, if there is one. */
+static int foreign_open(int fd)
+{
+	struct sock_filter nothing[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
+	struct sock_fprog filter = { 1, nothing };
+	struct sockaddr_in here;
+	socklen_t len = sizeof(here);
+	int other, on = 1, off = 0;
+
+	if ((other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
+		return -1;
+	/* Two sockets share an address if both allow it; nobody else shall. */
+	if (setsockopt(other, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) == 0 &&
+		getsockname(fd, (struct sockaddr *)&here, &len) == 0 &&
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+		setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+		bind(other, (const struct sockaddr *)&here, sizeof(here)) == 0 &&
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof(off)) == 0 &&
+		setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &off, sizeof(off)) == 0)
+		return other;
+	close(other);
+	return -1;
 }
 
 /* ---- all sockets ---- */
@@ -360,6 +404,8 @@ static void on_discovery(uv_timer_t *timer)
 static void on_keepalive(uv_timer_t *timer)
 {
 	struct udp *u = timer->data;
+
+	tell_foreign(u);
 	uint8_t data[KEEPALIVE_LEN];
 	struct wr w;
 
@@ -421,8 +467,11 @@ int udp_new(struct udp **ret, const struct udp_conf *conf)
 		return TD_ERR_NOMEM;
 	u->conf = *conf;
 	u->conf.host = NULL; /* borrowed for the call */
-	if ((u->fd = socket_open(conf)) < 0 ||
+	u->foreign_fd = -1;
+	if ((u->fd = socket_open(conf)) < 0 || (u->foreign_fd = foreign_open(u->fd)) < 0 ||
 		epoll_ctl(conf->reader->epoll, EPOLL_CTL_ADD, u->fd, &watch) != 0) {
+		if (u->foreign_fd >= 0)
+			close(u->foreign_fd);
 		if (u->fd >= 0)
 			close(u->fd);
 		free(u);
@@ -452,6 +501,7 @@ void udp_free(struct udp *u)
 {
 	if (u == NULL)
 		return;
+	tell_foreign(u);
 	u->closing = 3;
 	uv_close((uv_handle_t *)&u->discovery, on_closed);
 	uv_close((uv_handle_t *)&u->keepalive, on_closed);
@@ -460,6 +510,7 @@ void udp_free(struct udp *u)
 	 * enough. */
 	epoll_ctl(u->conf.reader->epoll, EPOLL_CTL_DEL, u->fd, NULL);
 	close(u->fd);
+	close(u->foreign_fd);
 }
 
 int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TRANSPORT_KEY_LEN])

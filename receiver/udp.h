@@ -10,8 +10,9 @@
 
 /*
  * The UDP socket of one voice connection (voice-gateway.md sections 8 and 13): connected, so that
- * datagrams of anybody else never arrive; IP discovery; reception in batches with the kernel's
- * arrival times; keepalives and the few packets of silence that open the way back. Network thread.
+ * datagrams of anybody else never arrive, nor take its room, and are counted; IP discovery;
+ * reception in batches with the kernel's arrival times; keepalives and the few packets of silence
+ * that open the way back. Network thread.
  */
 struct udp;
 
@@ -45,6 +46,9 @@ struct udp_conf {
 	void (*datagram)(void *user, uint64_t arrival_ns, const uint8_t *data, size_t len);
 	/* The kernel's receive buffer was full: n more datagrams are lost. */
 	void (*kernel_dropped)(void *user, uint32_t n);
+	/* n more datagrams came from another address or port than the server's. Told every few
+	 * seconds, and by udp_free(). */
+	void (*foreign)(void *user, uint32_t n);
 	void *user;
 };
 

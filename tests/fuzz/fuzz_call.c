@@ -617,6 +617,7 @@ static void udp_step(uint8_t how)
 		break;
 	case 2:
 		conf.kernel_dropped(conf.user, 1u + how);
+		conf.foreign(conf.user, 1u + how);
 		break;
 	default:
 		if ((how & 0x80) != 0 && g.heard) {

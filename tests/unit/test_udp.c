@@ -20,6 +20,7 @@ enum { CONNECTIONS = 2, LONG_MS = 100000 };
 struct place {
 	uv_loop_t loop;
 	struct udp_reader *reader;
+	uint64_t foreign;
 	struct {
 		struct udp *udp;
 		struct sockaddr_in at;
@@ -45,6 +46,13 @@ static void on_datagram(void *user, uint64_t arrival_ns, const uint8_t *data, si
 	p->conn[i].got++;
 }
 
+static void on_foreign(void *user, uint32_t n)
+{
+	struct place *p = user;
+
+	p->foreign += n;
+}
+
 static void on_failed(void *user, const char *why)
 {
 	(void)user;
@@ -59,6 +67,7 @@ static void place_open(struct place *p, unsigned latency_ms)
 		.host = "127.0.0.1",
 		.datagram = on_datagram,
 		.failed = on_failed,
+		.foreign = on_foreign,
 		.user = p };
 	socklen_t len = sizeof(here);
 	uint8_t request[100];
@@ -231,6 +240,52 @@ static void one_goes(void **state)
 	place_close(&p);
 }
 
+static int socket_at(uint32_t address)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	at.sin_addr.s_addr = htonl(address);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
+}
+
+/* Datagrams of another port and of another address are counted, whatever they say and however many
+ * they are, and take no room from the server's. Nobody else can have our address. */
+static void of_others(void **state)
+{
+	enum { MANY = 20000 };
+	static struct place p;
+	uint8_t data[1200] = { 0 };
+	int port, address, third, one = 1;
+
+	(void)state;
+	place_open(&p, LONG_MS);
+	port = socket_at(INADDR_LOOPBACK);
+	address = socket_at(INADDR_LOOPBACK + 1);
+	third = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(setsockopt(third, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	assert_int_not_equal(bind(third, (struct sockaddr *)&p.conn[0].at, sizeof(p.conn[0].at)),
+		0);
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_true(sendto(port, data, sizeof(data), 0, (struct sockaddr *)&p.conn[0].at,
+				    sizeof(p.conn[0].at)) > 0);
+		assert_true(sendto(address, data, 20, 0, (struct sockaddr *)&p.conn[0].at,
+				    sizeof(p.conn[0].at)) > 0);
+		if (i % 200 == 0)
+			say(&p, 0, 1);
+	}
+	assert_int_equal(p.foreign, 0);
+	look(&p);
+	udp_reader_catch_up(p.reader);
+	assert_int_equal(p.conn[0].got, MANY / 200);
+	place_close(&p);
+	assert_int_equal(p.foreign, 2 * MANY);
+	close(port);
+	close(address);
+	close(third);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +295,7 @@ int main(void)
 		cmocka_unit_test(goes_on_by_itself),
 		cmocka_unit_test(without_a_wait),
 		cmocka_unit_test(one_goes),
+		cmocka_unit_test(of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

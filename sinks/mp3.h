@@ -6,9 +6,9 @@
 
 /*
  * MP3 (ISO 11172-3, 13818-3, and MPEG-2.5 below 16 kHz), 1 or 2 channels, at one of the nine rates
- * of MPEG, by LAME. An ID3v2.4 tag in front: TIT2, TALB, TDRC, TSSE. Then the Xing/Info frame with
- * LAME's extension: a player that knows it ("gapless") gives back exactly the samples that were
- * written, the first one first.
+ * of MPEG, by LAME at its quality 5. An ID3v2.4 tag in front: TIT2, TALB, TDRC, TSSE. Then the
+ * Xing/Info frame with LAME's extension: a player that knows it ("gapless") gives back exactly the
+ * samples that were written, the first one first.
  *
  * Only whole frames get into the file, and what LAME still holds is not forced out of it: until it
  * is closed, the file ends up to half a second earlier than what was written, and the Info frame

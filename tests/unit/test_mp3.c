@@ -638,6 +638,7 @@ static void as_lame_itself_has_it(void **state)
 		lame_set_in_samplerate(l, (int)conf.rate);
 		lame_set_out_samplerate(l, (int)conf.rate);
 		lame_set_num_channels(l, (int)conf.channels);
+		lame_set_quality(l, 5);
 		if (i % 2 == 0) {
 			lame_set_VBR(l, vbr_mtrh);
 			lame_set_VBR_q(l, i);

@@ -117,6 +117,12 @@ static size_t count_events(const char *prefix)
 	return n;
 }
 
+/* A replay tries to write the manifest again only as often as the machine has time for it. */
+static size_t count_failed_sound(void)
+{
+	return count_events("failed") - count_events("failed session.json");
+}
+
 static void expect_event(const char *wanted)
 {
 	if (count_events(wanted) == 1)
@@ -508,7 +514,7 @@ static void one_track_in_order(void **state)
 	assert_true(attempts < 3 * 26);
 	expect_event("failed 1.wav: No space left on device; this file ends here, and the next one "
 		     "begins when it can be written");
-	assert_int_equal(count_events("failed"), 2); /* the manifest's too */
+	assert_int_equal(count_failed_sound(), 1);
 	expect_event("warning 1-002.wav: the recording of this speaker goes on in this file");
 	assert_int_equal(count_events("warning"), 1);
 	json = manifest("s");
@@ -521,6 +527,24 @@ static void one_track_in_order(void **state)
 	assert_int_equal(h.to[1], 30000 * 48);
 	assert_int_equal(number(json, "samples"), 30000 * 48);
 	assert_int_equal(number(track(json, 0), "first_sample"), 0);
+	json_decref(json);
+}
+
+/* However often it fails, one event says so, and the one before it stays. */
+static void a_manifest_that_cannot_be_written(void **state)
+{
+	json_t *json;
+
+	(void)state;
+	begin("s", "file");
+	talk(0, 2000, 1);
+	writes_left = 0;
+	back_ms = UINT64_MAX;
+	talk(2000, 20000, 1);
+	assert_int_equal(end(20000), TD_ERR_IO);
+	expect_event("failed session.json: No space left on device");
+	json = manifest("s");
+	assert_string_equal(text(json, "state"), "recording");
 	json_decref(json);
 }
 
@@ -562,7 +586,7 @@ static void fifty_speakers_few_events(void **state)
 	back_ms = 6000;
 	talk(2000, 20000, 50);
 	assert_int_equal(end(20000), TD_ERR_IO);
-	assert_int_equal(count_events("failed"), 3); /* the manifest's too */
+	assert_int_equal(count_failed_sound(), 2);
 	expect_event("failed No space left on device: files of 49 more speakers ended");
 	assert_int_equal(count_events("warning"), 2);
 	expect_event("warning 49 more speakers go on in new files");
@@ -1066,6 +1090,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(room_comes_back),
 		TEST(one_track_in_order),
+		TEST(a_manifest_that_cannot_be_written),
 		TEST(full_from_the_start),
 		TEST(fifty_speakers_few_events),
 		TEST(attempts_take_little_time),

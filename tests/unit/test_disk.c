@@ -185,6 +185,7 @@ static void begin(const char *name, const char *sink)
 		.user_id = 3,
 		.start_ns = START,
 		.start_utc_ns = UINT64_C(1795158000000000000),
+		.realtime = true,
 		.min_free = min_free,
 		.specs = specs,
 		.spec_count = 1,

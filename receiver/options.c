@@ -40,7 +40,7 @@ static const char usage[] =
 	"  --list-sinks          sinks, formats and their options, plugins' too\n"
 	"\n"
 	"How it runs:\n"
-	"  --workers N           unpacker processes (default: number of CPUs)\n"
+	"  --workers N           unpacker processes (default: number of CPUs; 1 for a replay)\n"
 	"  --latency MS          how long a packet may wait for others (0 to 100; default: 4)\n"
 	"  --duration SECONDS    stop after this much recording\n"
 	"  --user NAME[:GROUP]   started as root: become this user before anything else\n"
@@ -303,7 +303,8 @@ static int check_together(struct options *o)
 		return complain(o->keys != NULL ? "--keys" : "--realtime", NULL,
 			"goes with --replay");
 	if (o->workers == 0) {
-		cpus = sysconf(_SC_NPROCESSORS_ONLN);
+		/* A replay is one call, and a call has one worker. */
+		cpus = o->replay != NULL ? 1 : sysconf(_SC_NPROCESSORS_ONLN);
 		o->workers = cpus < 1                ? 1
 			: cpus > OPTIONS_MAX_WORKERS ? OPTIONS_MAX_WORKERS
 						     : (unsigned)cpus;

@@ -29,6 +29,15 @@ replay --session-name c --workers 5
 check "with one worker" same_tracks a b
 check "with five workers" same_tracks a c
 check "the manifests differ in nothing but their time" cmp out/a/session.json out/b/session.json
+# Its folder is made when every unpacker has been started.
+"$build/receiver" --replay call.pcap --keys keys.json --out out --session-name d -q --realtime &
+rec=$!
+pids="$pids $rec"
+tries=0
+until [ -f out/d/session.json ] || [ $((tries += 1)) -gt 100 ]; do sleep 0.1; done
+check "one call has one unpacker" test "$(pgrep -c -P $rec)" -eq 1
+kill $rec
+wait $rec
 recorded "XChaCha20" --speakers 3 --seconds 10 --seed 2 --mode aead_xchacha20_poly1305_rtpsize
 recorded "plain RTP" --speakers 3 --seconds 10 --seed 3 --mode none
 recorded "duplicates and reordering" --speakers 4 --seconds 20 --seed 4 --duplicate 5 --reorder 10 --reorder-depth 5

@@ -898,18 +898,18 @@ void file_session_unlist(struct file_session *s)
 	s->listed = NULL;
 }
 
-/* A list that cannot be read is left out. */
+/* NULL, with their number, where they cannot be read. */
 static void list_cuts(const struct file_track *t, struct td_file *file)
 {
 	struct file_session *s = t->session;
 
 	file_session_unlist(s);
+	file->cut_count = t->cut_count;
 	if ((s->listed = spill_load(s->spill, &t->cuts, sizeof(t->cut))) == NULL)
 		return;
 	s->listed_len = t->cuts.len;
 	s->listed[t->cut_count - 1] = t->cut;
 	file->cuts = s->listed;
-	file->cut_count = t->cut_count;
 }
 
 void file_track_describe(void *track, struct td_file *file)

@@ -14,9 +14,10 @@
 struct track_sink {
 	const struct td_track_ops *ops;
 	const struct td_host *outer;
-	struct td_host host; /* outer, as ops sees it */
-	bool said;           /* ops reported a failure during this call */
-	void *state;         /* of ops; valid when begun */
+	struct td_host host;         /* outer, as ops sees it */
+	bool said;                   /* ops reported a failure during this call */
+	bool said_spurts, said_cuts; /* that these are left out */
+	void *state;                 /* of ops; valid when begun */
 	bool begun;
 	struct track_set *tracks;
 };
@@ -204,6 +205,24 @@ static uint64_t first_sample(const struct track *t, const struct td_file *file)
 		: TD_NO_SAMPLE;
 }
 
+/* A list that cannot be read again, or not without memory, is left out, which is said once. */
+static void leave_out(const struct track_sink *s, bool *said, const struct td_file *file,
+	const char *what)
+{
+	char text[512];
+	const struct td_event event = { .size = sizeof(event),
+		.type = TD_EVENT_FAILED,
+		.text = text,
+		.user_id = file->user_id };
+
+	if (*said)
+		return;
+	*said = true;
+	snprintf(text, sizeof(text), "%s: the list of its %s cannot be read again, and is left out",
+		file->file != NULL ? file->file : s->ops->name, what);
+	s->outer->event(s->outer->user, &event);
+}
+
 static void tracks_files(void *state, td_file_fn *file, void *user)
 {
 	struct track_sink *s = state;
@@ -223,6 +242,12 @@ static void tracks_files(void *state, td_file_fn *file, void *user)
 			info.ssrc_count = t->ssrc_count;
 			info.spurts = spurts = track_spurts(s->tracks, t, &info.spurt_count);
 			s->ops->describe(t->state, &info);
+			if (spurts == NULL)
+				leave_out(s, &s->said_spurts, &info, "spurts");
+			if (info.cuts == NULL && info.cut_count > 0) {
+				leave_out(s, &s->said_cuts, &info, "cuts");
+				info.cut_count = 0;
+			}
 			info.first_sample = first_sample(t, &info);
 		}
 		file(user, &info);

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <opus.h>
@@ -1064,6 +1065,62 @@ static void utterances_of_a_removed_folder(void **state)
 	free(all);
 }
 
+/* What was moved from memory to the disk, which does not give it back. */
+static void lose_nameless_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char target[256];
+	struct dirent *e;
+
+	assert_true(d != NULL && nothing >= 0);
+	while ((e = readdir(d)) != NULL) {
+		ssize_t n = readlinkat(dirfd(d), e->d_name, target, sizeof(target) - 1);
+
+		target[n > 0 ? n : 0] = '\0';
+		if (strncmp(target, dir, strlen(dir)) == 0 && strstr(target, "(deleted)") != NULL)
+			assert_true(dup2(nothing, atoi(e->d_name)) >= 0);
+	}
+	closedir(d);
+	close(nothing);
+}
+
+static void lists_that_cannot_be_read(void **state)
+{
+	static const char *const sinks[] = { "file", "file:max-silence=1" };
+	json_t *json, *event;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		begin("s", sinks[i]);
+		for (uint64_t s = 0; s < 100; s++) {
+			now_ms = 3000 * s;
+			say(1, 101, now_ms, true);
+			say(2, 102, now_ms, true);
+			sink_session_tick(session, at(now_ms + 2990));
+			if (s == 90)
+				lose_nameless_files();
+		}
+		assert_int_equal(end(300000), TD_ERR_IO);
+		expect_event("failed 1.wav: the list of its spurts cannot be read again, and is "
+			     "left out");
+		if (i == 1)
+			expect_event("failed 1.wav: the list of its cuts cannot be read again, and "
+				     "is left out");
+		assert_int_equal(count_events("failed"), 1 + i);
+		/* All the rest is there. */
+		json = manifest("s");
+		assert_string_equal(text(json, "state"), "complete");
+		assert_int_equal(json_array_size(json_object_get(json, "tracks")), 2);
+		assert_int_equal(json_array_size(json_object_get(track(json, 1), "spurts")), 0);
+		assert_null(json_object_get(track(json, 1), "cuts"));
+		event = json_array_get(json_object_get(json, "events"), 0);
+		assert_string_equal(text(event, "type"), "failed");
+		json_decref(json);
+		remove_in("s");
+	}
+}
+
 /* ---- --min-free ---- */
 
 static void too_little_room(void **state)
@@ -1111,6 +1168,7 @@ int main(void)
 		TEST(the_folder_is_replaced),
 		TEST(the_folder_is_moved),
 		TEST(utterances_of_a_removed_folder),
+		TEST(lists_that_cannot_be_read),
 		TEST(too_little_room),
 	};
 

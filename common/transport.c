@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/locked.h"
 
 enum { GCM_IV_LEN = 12, XCHACHA_IV_LEN = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES };
 /* Up to about this length OpenSSL takes longer for its calls than for AES, and libsodium is
@@ -25,11 +26,10 @@ struct secret {
 	crypto_aead_aes256gcm_state gcm; /* for what is short, where the CPU has AES */
 	uint8_t key[TRANSPORT_KEY_LEN];
 };
-_Static_assert(sizeof(struct secret) % 16 == 0, "sodium_malloc() would not align it");
 
 struct transport {
 	const struct transport_alg *alg;
-	struct secret *secret; /* sodium_malloc: locked where the system lets us, guarded, wiped */
+	struct secret *secret;               /* locked memory */
 	EVP_CIPHER_CTX *open_ctx, *seal_ctx; /* AES: keys expanded once, not per packet */
 	bool has_gcm;
 };
@@ -179,8 +179,8 @@ int transport_new(struct transport **ret, enum transport_mode mode,
 	if ((t = calloc(1, sizeof(*t))) == NULL)
 		goto out;
 	t->alg = &algs[mode];
-	/* The first call in a process sets libsodium up; without it there are no guarded pages. */
-	if (sodium_init() < 0 || (t->secret = sodium_malloc(sizeof(*t->secret))) == NULL)
+	/* The first call in a process sets libsodium up, which looks what the CPU has. */
+	if (sodium_init() < 0 || (t->secret = locked_new(sizeof(*t->secret))) == NULL)
 		goto out;
 	memcpy(t->secret->key, key, TRANSPORT_KEY_LEN);
 	if ((r = t->alg->init(t)) != TD_OK)
@@ -198,7 +198,7 @@ void transport_free(struct transport *t)
 		return;
 	EVP_CIPHER_CTX_free(t->open_ctx); /* both wipe what they hold */
 	EVP_CIPHER_CTX_free(t->seal_ctx);
-	sodium_free(t->secret);
+	locked_free(t->secret);
 	free(t);
 }
 

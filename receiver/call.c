@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/locked.h"
 #include "common/log.h"
 
 /* A move's two dispatches come together; in which order is not said. */
@@ -184,14 +185,14 @@ int call_new(struct call **ret, const struct call_conf *conf, const struct conne
 	if (c == NULL)
 		return TD_ERR_NOMEM;
 	c->conf = *conf;
-	c->info = sodium_malloc(sizeof(*c->info));
+	c->info = locked_new(sizeof(*c->info));
 	c->conn = recorder_connect(conf->recorder, info->guild_id, &c->lane);
 	dave.identity = conf->identity;
 	dave.channel_id = info->channel_id;
 	dave.user_id = info->user_id;
 	if (c->info == NULL || c->conn == 0 || dave_session_new(&c->dave, &dave) != TD_OK) {
 		recorder_disconnect(conf->recorder, c->conn);
-		sodium_free(c->info);
+		locked_free(c->info);
 		free(c);
 		return TD_ERR_NOMEM;
 	}
@@ -222,7 +223,7 @@ void call_free(struct call *c)
 	vgw_free(c->vgw);
 	dave_session_free(c->dave);
 	recorder_disconnect(c->conf.recorder, c->conn);
-	sodium_free(c->info);
+	locked_free(c->info);
 	early_clear(&c->early);
 	free(c->participants);
 	c->closing = 3;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "receiver/lane_memory.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/locked.h"
 
 enum { LANE_MAX_SPEAKERS = 16384 };   /* as many SSRCs as a worker knows */
 #define DAVE_KEEP_NS (10 * TD_SEC_NS) /* old epochs, behind the next one's beginning */
@@ -29,7 +29,7 @@ static void epochs_free(struct lane_epoch **at)
 
 	while ((e = *at) != NULL) {
 		*at = e->next;
-		sodium_free(e);
+		locked_free(e);
 	}
 }
 
@@ -38,7 +38,7 @@ void lane_conn_free(struct lane_conn *c)
 	if (c == NULL)
 		return;
 	epochs_free(&c->epochs);
-	sodium_free(c->key);
+	locked_free(c->key);
 	free(c->speakers);
 	free(c);
 }
@@ -46,7 +46,7 @@ void lane_conn_free(struct lane_conn *c)
 struct ipc_key *lane_key_new(enum transport_mode mode, uint32_t own_ssrc,
 	const uint8_t key[static TRANSPORT_KEY_LEN])
 {
-	struct ipc_key *k = sodium_malloc(sizeof(*k));
+	struct ipc_key *k = locked_new(sizeof(*k));
 
 	if (k == NULL)
 		return NULL;
@@ -58,7 +58,7 @@ struct ipc_key *lane_key_new(enum transport_mode mode, uint32_t own_ssrc,
 
 void lane_conn_set_key(struct lane_conn *c, struct ipc_key *key)
 {
-	sodium_free(c->key);
+	locked_free(c->key);
 	c->key = key;
 }
 
@@ -106,7 +106,7 @@ void lane_conn_drop_speaker(struct lane_conn *c, uint64_t user_id)
 struct lane_epoch *lane_epoch_new(uint64_t at_ns, uint64_t epoch, const struct dave_sender *senders,
 	size_t count)
 {
-	struct lane_epoch *e = sodium_malloc(sizeof(*e) + count * sizeof(e->senders[0]));
+	struct lane_epoch *e = locked_new(sizeof(*e) + count * sizeof(e->senders[0]));
 
 	if (e == NULL)
 		return NULL;

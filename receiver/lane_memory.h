@@ -45,7 +45,7 @@ struct lane_conn {
 int lane_conn_new(struct lane_conn **ret, uint64_t conn);
 void lane_conn_free(struct lane_conn *c); /* wipes; NULL is fine */
 
-/* In locked memory, for the two below; sodium_free(). NULL: no memory. */
+/* In locked memory, for the two below; locked_free(). NULL: no memory. */
 struct ipc_key *lane_key_new(enum transport_mode mode, uint32_t own_ssrc,
 	const uint8_t key[static TRANSPORT_KEY_LEN]);
 struct lane_epoch *lane_epoch_new(uint64_t at_ns, uint64_t epoch, const struct dave_sender *senders,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "receiver/lane_requests.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/locked.h"
 #include "common/log.h"
 #include "common/rtp.h"
 #include "receiver/console.h"
@@ -428,7 +428,7 @@ void lane_requests_key(struct lane_requests *q, uint64_t conn, struct ipc_key *k
 	if (lane_requests_conn(q, conn) != NULL)
 		lane_requests_add(q, conn, IPC_KEY, &key, sizeof(key));
 	else
-		sodium_free(key);
+		locked_free(key);
 }
 
 /* The worker knows this time now, and may date a packet that comes a little late by it. */
@@ -444,7 +444,7 @@ void lane_requests_epoch(struct lane_requests *q, uint64_t conn, struct lane_epo
 	if (e == NULL)
 		console_out_of_memory();
 	if (lane_requests_conn(q, conn) == NULL) {
-		sodium_free(e);
+		locked_free(e);
 		return;
 	}
 	e->body.no = ++q->epochs;

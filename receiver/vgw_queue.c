@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/locked.h"
 
 /* One input makes fewer than this but for a list of users, so there is room for the rest even when
  * memory is short. */
@@ -33,11 +34,12 @@ static void free_blocks(struct vgw_queue *q)
 
 	for (b = q->blocks; b != NULL; b = next) {
 		next = b->next;
-		sodium_memzero(b->data, b->size);
-		if (b->secret)
-			sodium_free(b);
-		else
+		if (b->secret) {
+			locked_free(b);
+		} else {
+			sodium_memzero(b->data, b->size);
 			free(b);
+		}
 	}
 	q->blocks = NULL;
 }
@@ -104,18 +106,15 @@ int vgw_queue_next(struct vgw_queue *q, struct vgw_action *ret)
 
 void *vgw_queue_alloc(struct vgw_queue *q, size_t n, bool secret)
 {
-	/* sodium_malloc() keeps an alignment only for sizes that are a multiple of it. */
-	size_t align = _Alignof(max_align_t), room;
 	struct vgw_block *b;
 
-	if (n > SIZE_MAX - sizeof(*b) - align)
+	if (n > SIZE_MAX - sizeof(*b))
 		return NULL;
-	room = (n + align - 1) / align * align;
-	b = secret ? sodium_malloc(sizeof(*b) + room) : malloc(sizeof(*b) + room);
+	b = secret ? locked_new(sizeof(*b) + n) : malloc(sizeof(*b) + n);
 	if (b == NULL)
 		return NULL;
 	b->next = q->blocks;
-	b->size = room;
+	b->size = n;
 	b->secret = secret;
 	q->blocks = b;
 	return b->data;

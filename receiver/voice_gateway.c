@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/locked.h"
 #include "receiver/vgw_close_codes.h"
 #include "receiver/vgw_engine.h"
 
@@ -308,8 +309,7 @@ int vgw_new(struct vgw **ret, const struct vgw_conf *conf)
 	g->timer_at = g->beat_at = VGW_NEVER;
 	g->seq = -1;
 	g->held_end = &g->held;
-	if ((g->info = sodium_malloc(sizeof(*g->info))) == NULL ||
-		vgw_queue_init(&g->queue) != TD_OK)
+	if ((g->info = locked_new(sizeof(*g->info))) == NULL || vgw_queue_init(&g->queue) != TD_OK)
 		goto out;
 	*g->info = conf->info;
 	*ret = g;
@@ -326,7 +326,7 @@ void vgw_free(struct vgw *g)
 		return;
 	drop_held(g);
 	vgw_queue_free(&g->queue);
-	sodium_free(g->info);
+	locked_free(g->info);
 	sodium_memzero(g, sizeof(*g));
 	free(g);
 }

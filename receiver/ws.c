@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/locked.h"
 #include "common/log.h"
 #include "receiver/wipe.h"
 
@@ -113,49 +114,11 @@ static void on_wipe(uv_timer_t *timer)
 		sodium_memzero(library.context + library.from, library.to - library.from);
 }
 
-/* Locked memory keeps an alignment only for sizes that are a multiple of it. */
-static size_t message_size(size_t len)
-{
-	const size_t align = _Alignof(max_align_t);
-
-	return (sizeof(struct ws_message) + LWS_PRE + len + align - 1) / align * align;
-}
-
-/* Locked memory costs a dozen system calls, and two pages at least: a few short messages, and one
- * buffer to read into, are kept for whoever is next. All on one thread. */
-enum { SPARE_SIZE = 1024, SPARES = 16 };
+/* One buffer to read into, in locked memory, is kept for whoever is next. All on one thread. */
 static struct {
-	struct ws_message *messages;
-	unsigned count;
 	uint8_t *in;
 	size_t in_cap;
 } spare;
-
-static struct ws_message *message_new(size_t len)
-{
-	size_t size = message_size(len);
-	struct ws_message *m = spare.messages;
-
-	if (size > SPARE_SIZE)
-		return sodium_malloc(size);
-	if (m == NULL)
-		return sodium_malloc(SPARE_SIZE);
-	spare.messages = m->next;
-	spare.count--;
-	return m;
-}
-
-static void message_free(struct ws_message *m)
-{
-	if (message_size(m->len) > SPARE_SIZE || spare.count == SPARES) {
-		sodium_free(m); /* wipes */
-		return;
-	}
-	sodium_memzero(m, SPARE_SIZE);
-	m->next = spare.messages;
-	spare.messages = m;
-	spare.count++;
-}
 
 /* Nothing of a message is in it any more. */
 static void in_put(struct ws *w)
@@ -164,7 +127,7 @@ static void in_put(struct ws *w)
 		spare.in = w->in;
 		spare.in_cap = w->in_cap;
 	} else {
-		sodium_free(w->in);
+		locked_free(w->in);
 	}
 	w->in = NULL;
 	w->in_cap = 0;
@@ -180,13 +143,7 @@ static void in_take(struct ws *w)
 
 static void spare_free(void)
 {
-	struct ws_message *m;
-
-	while ((m = spare.messages) != NULL) {
-		spare.messages = m->next;
-		sodium_free(m);
-	}
-	sodium_free(spare.in);
+	locked_free(spare.in);
 	memset(&spare, 0, sizeof(spare));
 }
 
@@ -196,9 +153,9 @@ static void ws_free(struct ws *w)
 
 	while ((m = w->out) != NULL) {
 		w->out = m->next;
-		message_free(m);
+		locked_free(m);
 	}
-	sodium_free(w->in);
+	locked_free(w->in);
 	free(w);
 }
 
@@ -292,13 +249,13 @@ static int take_bytes(struct ws *w, struct lws *wsi, const uint8_t *data, size_t
 		in_take(w);
 	if (w->in_len + len > w->in_cap) {
 		size_t cap = (w->in_len + len) * 2 + 4096;
-		uint8_t *bigger = sodium_malloc(cap);
+		uint8_t *bigger = locked_new(cap);
 
 		if (bigger == NULL)
 			return fail(w, 0, "out of memory");
 		if (w->in_len > 0)
 			memcpy(bigger, w->in, w->in_len);
-		sodium_free(w->in);
+		locked_free(w->in);
 		w->in = bigger;
 		w->in_cap = cap;
 	}
@@ -350,7 +307,7 @@ static int on_writeable(struct ws *w, struct lws *wsi)
 	w->out = m->next;
 	if (w->out == NULL)
 		w->out_end = &w->out;
-	message_free(m);
+	locked_free(m);
 	wipe_stack();
 	if (w->out != NULL || w->detached)
 		lws_callback_on_writable(wsi);
@@ -578,7 +535,7 @@ int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
 
 int ws_send(struct ws *w, bool binary, const uint8_t *data, size_t len)
 {
-	struct ws_message *m = message_new(len);
+	struct ws_message *m = locked_new(sizeof(*m) + LWS_PRE + len);
 
 	if (m == NULL)
 		return TD_ERR_NOMEM;

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/dave_ratchet.h"
 #include "common/err.h"
+#include "common/locked.h"
 #include "common/map.h"
 #include "common/opus_packet.h"
 
@@ -37,7 +38,7 @@ static void epoch_free(struct dave_epoch *e)
 	for (i = 0; i < e->senders; i++)
 		dave_ratchet_free(e->sender[i].ratchet);
 	map_free(&e->by_user);
-	sodium_free(e->secret); /* wipes */
+	locked_free(e->secret); /* wipes */
 	free(e);
 }
 
@@ -48,8 +49,7 @@ static int epoch_new(struct dave_epoch **ret, const struct ipc_dave_epoch *m,
 	uint64_t user_id;
 	size_t i;
 
-	/* Locked where the system lets us; where it does not, guarded and wiped all the same. */
-	if (e == NULL || (e->secret = sodium_malloc(count * sizeof(e->secret[0]))) == NULL) {
+	if (e == NULL || (e->secret = locked_new(count * sizeof(e->secret[0]))) == NULL) {
 		free(e);
 		return TD_ERR_NOMEM;
 	}

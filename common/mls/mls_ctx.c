@@ -3,6 +3,8 @@
 
 #include <sodium.h>
 
+#include "common/locked.h"
+
 int mls_random_system(void *user, uint8_t *out, size_t n)
 {
 	(void)user;
@@ -14,17 +16,10 @@ int mls_random_system(void *user, uint8_t *out, size_t n)
 
 void *mls_secret_new(size_t n)
 {
-	void *p;
-
-	if (sodium_init() < 0) /* guarded memory needs the page size it finds out */
-		return NULL;
-	p = sodium_malloc(n);
-	if (p != NULL)
-		sodium_memzero(p, n);
-	return p;
+	return locked_new(n);
 }
 
 void mls_secret_free(void *p)
 {
-	sodium_free(p);
+	locked_free(p);
 }

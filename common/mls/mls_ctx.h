@@ -38,9 +38,9 @@ static inline int mls_fail(struct mls_ctx *cx, int r, const char *why)
 int mls_random_system(void *user, uint8_t *out, size_t n);
 
 /*
- * Secrets that outlive one function live in memory from here: locked, fenced by guard pages, left
- * out of core files, wiped when freed. What a single function needs in passing is on its stack and
- * wiped before it returns. (Inside libcrypto, private keys are on its heap for the time of a call.)
+ * Secrets that outlive one function live in memory from here: common/locked.h. What a single
+ * function needs in passing is on its stack and wiped before it returns. (Inside libcrypto, private
+ * keys are on its heap for the time of a call.)
  */
 void *mls_secret_new(size_t n); /* n zero bytes, or NULL */
 void mls_secret_free(void *p);  /* wipes; NULL is fine */

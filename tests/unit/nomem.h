@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/locked.h"
+
 /*
  * malloc() and its kin for a program of which one allocation is to fail, those of its libraries
  * too. They count between arm() and disarm() only. Needs --wrap=sodium_malloc,
@@ -198,6 +200,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 /* Once, before the first arm(). */
 static void nomem_init(void)
 {
+	locked_alone = true;                /* each can fail, and not only the first of many */
 	where_count = backtrace(where, 24); /* the first time it loads a library */
 	dl_iterate_phdr(find_frail, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "common/locked.h"
 #include "tests/unit/dave_sim.h"
 
 static long fail_in = -1; /* allocations that still succeed; -1: all */
@@ -230,5 +231,6 @@ int main(void)
 		cmocka_unit_test(sweep),
 	};
 
+	locked_alone = true;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

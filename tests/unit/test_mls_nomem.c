@@ -4,6 +4,7 @@
  * the address sanitizer), has changed nothing, and works afterwards. The linker puts the functions
  * below in the way of ours (see the Makefile); libcrypto's and the system's own are left alone.
  */
+#include "common/locked.h"
 #include "tests/unit/mls_sim.h"
 
 static long fail_in = -1; /* allocations that still succeed; -1: all */
@@ -193,5 +194,6 @@ int main(void)
 		cmocka_unit_test(sweep),
 	};
 
+	locked_alone = true;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,8 @@ enum {
 	BATCHES_A_TURN = 8, /* one loud connection must not starve the others */
 	READY = 128,        /* sockets asked for at once */
 	READY_TURNS = 16,
-	CATCH_UP_TURNS = 16, /* 4096 datagrams of each connection: it has to end */
+	/* 16384 datagrams of each: more than a receive buffer holds, and it has to end. */
+	CATCH_UP_TURNS = 64,
 	DISCOVERY_TRIES = 5,
 	DISCOVERY_MS = 1000,
 	KEEPALIVE_MS = 5000,

@@ -185,6 +185,23 @@ static void asked_meanwhile(void **state)
 	place_close(&p);
 }
 
+/* However much has come: whoever asks has all of it, and not a part with a time after it. */
+static void catches_up(void **state)
+{
+	static struct place p;
+	unsigned got;
+
+	(void)state;
+	place_open(&p, LONG_MS);
+	say(&p, 0, 20000); /* more than there is room for */
+	udp_reader_catch_up(p.reader);
+	got = p.conn[0].got;
+	assert_true(got >= 100);
+	udp_reader_catch_up(p.reader);
+	assert_int_equal(p.conn[0].got, got);
+	place_close(&p);
+}
+
 static void goes_on_by_itself(void **state)
 {
 	static struct place p;
@@ -292,6 +309,7 @@ int main(void)
 		cmocka_unit_test(waits_for_more),
 		cmocka_unit_test(much_at_once),
 		cmocka_unit_test(asked_meanwhile),
+		cmocka_unit_test(catches_up),
 		cmocka_unit_test(goes_on_by_itself),
 		cmocka_unit_test(without_a_wait),
 		cmocka_unit_test(one_goes),

@@ -26,9 +26,9 @@ enum {
 	 * that nobody killed: it is what we send that kills them. Packets first ... */
 	FAILURES_OF_PACKETS = 2,
 	FAILURES_MAX = 10, /* ... and if that was not it, there is no help. */
+	HANG_LOOKS = 5,    /* of the watch, a quarter of a second apart */
 	TOLD_A_SECOND = 3, /* losses; the others are told together */
 };
-#define HANG_NS (1000 * TD_MS_NS)
 #define RELIEVED_NS (3 * TD_SEC_NS)       /* nothing was shed for so long: an overload is over */
 #define HELD_UP_NS (5 * TD_SEC_NS)        /* a sink that takes this long is named, ... */
 #define HELD_UP_AGAIN_NS (60 * TD_SEC_NS) /* ... and then so often */
@@ -52,8 +52,10 @@ struct lane {
 	unsigned respawn_ms; /* 0: at once */
 	unsigned failures;
 
-	uint64_t ping_ns, ping_heard; /* a PING waits for its PONG since; 0: none */
-	bool hung;                    /* we killed it for that */
+	bool pinged; /* a PING waits for its PONG, since ping_heard was heard: */
+	uint64_t ping_heard;
+	unsigned unanswered; /* so many looks of the watch */
+	bool hung;           /* we killed it for that */
 
 	struct {
 		uint64_t undecoded, dropped; /* when it was looked last */
@@ -104,7 +106,7 @@ static int worker_start(struct lane *l)
 	}
 	l->writable->data = l;
 	l->started_ns = td_mono_ns();
-	l->ping_ns = 0;
+	l->pinged = false;
 	l->hung = false;
 	if ((again = lane_requests_retell(&l->requests)) > 0)
 		log_info("lane %u: %zu packets given to the new unpacker again", l->conf.index,
@@ -306,16 +308,18 @@ void lane_watch(struct lane *l, uint64_t now_ns)
 	tell_untold(l);
 	if (l->worker.pid <= 0)
 		return;
-	if (l->ping_ns == 0 || heard != l->ping_heard) {
+	if (!l->pinged || heard != l->ping_heard) {
 		lane_requests_ping(&l->requests);
-		l->ping_ns = now_ns;
+		l->pinged = true;
 		l->ping_heard = heard;
+		l->unanswered = 0;
 		return;
 	}
-	/* A lane thread that is busy with its disk hears nothing either: not the worker's fault. */
+	/* A lane thread that is busy with its disk hears nothing either: not the worker's fault.
+	 * Nor is it what time went by when we did not run ourselves: so looks are counted. */
 	if (!lane_thread_waiting(l->thread)) {
-		l->ping_ns = now_ns;
-	} else if (now_ns - l->ping_ns > HANG_NS) {
+		l->unanswered = 0;
+	} else if (++l->unanswered == HANG_LOOKS) {
 		l->hung = true;
 		kill(l->worker.pid, SIGKILL);
 	}

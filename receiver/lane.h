@@ -84,7 +84,8 @@ bool lane_abandoned(const struct lane *l);
 void lane_flush(struct lane *l);
 /* True while more waits than a back-pressured source should add to; conf.drained follows then. */
 bool lane_congested(struct lane *l);
-/* To be called about twice a second: watches over the worker. */
+/* To be called every quarter of a second: watches over the worker. One that has not answered when
+ * it is called for the fifth time is killed. */
 void lane_watch(struct lane *l, uint64_t now_ns);
 
 #endif

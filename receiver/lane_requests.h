@@ -79,7 +79,7 @@ void lane_requests_epoch(struct lane_requests *q, uint64_t conn, struct lane_epo
 void lane_requests_packet(struct lane_requests *q, uint64_t conn, uint64_t arrival_ns,
 	const uint8_t *data, size_t len);
 void lane_requests_tick(struct lane_requests *q, uint64_t now_ns);
-/* About twice a second. Live, the oldest load is shed when it has waited for too long; more often
+/* A few times a second. Live, the oldest load is shed when it has waited for too long; more often
  * when there is too much of it. Where packets are wanted beside sound, first they are marked as not
  * to be decoded; only what is twice as old, or twice as much, is dropped. */
 void lane_requests_watch(struct lane_requests *q);

@@ -20,7 +20,7 @@
 
 enum {
 	TICK_MS = 20,
-	WATCH_MS = 500,
+	WATCH_MS = 250,
 	LIVE_REORDER_MS = 100,
 	/* Nobody waits for a replay: what came late in the capture is still in time for the file.
 	 */

@@ -200,7 +200,7 @@ static void turn(struct rig *g, unsigned ms, const void *until, uint64_t n, bool
 			(wide ? atomic_load((const atomic_uint_fast64_t *)until)
 			      : *(const volatile unsigned *)until) >= n)
 			return;
-		if (now_ns - watched > 500 * TD_MS_NS) {
+		if (now_ns - watched > 250 * TD_MS_NS) {
 			lane_watch(g->lane, now_ns);
 			watched = now_ns;
 		}

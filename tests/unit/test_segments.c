@@ -64,6 +64,7 @@ static void begin(const char *text)
 		.start_ns = START,
 		.start_utc_ns = UINT64_C(1795158000250000000),
 		.live = live,
+		.realtime = true,
 		.event = on_event };
 	const struct sink_spec *specs[1];
 	char err[200] = "";

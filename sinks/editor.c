@@ -33,13 +33,13 @@ struct seen {
 
 struct editor {
 	unsigned sink;
-	bool failed; /* no memory */
-	bool many_labels, many_items;
+	bool failed;                 /* no memory */
+	bool too_many[EDITOR_FILES]; /* of what is in this file */
 	struct label *labels;
 	size_t label_count, label_cap;
 	struct seen *seen;
 	size_t seen_count, seen_cap;
-	size_t mark_count, item_count;
+	size_t mark_count, file_count, item_count;
 	struct memstream lof, marks, tracks; /* marks and tracks are the REAPER project's */
 };
 
@@ -171,8 +171,8 @@ static void add_label(struct editor *e, uint64_t from, uint64_t to, size_t who, 
 	void *array = e->labels;
 	struct label *l;
 
-	e->many_labels = e->many_labels || e->label_count >= EDITOR_LABELS_MAX;
-	if (e->many_labels || !grow(e, &array, &e->label_cap, e->label_count, sizeof(*e->labels))) {
+	e->too_many[0] = e->too_many[0] || e->label_count >= EDITOR_LABELS_MAX;
+	if (e->too_many[0] || !grow(e, &array, &e->label_cap, e->label_count, sizeof(*e->labels))) {
 		free(text);
 		return;
 	}
@@ -189,8 +189,8 @@ static void put_item(struct editor *e, const char *type, const char *file, uint6
 
 	if (samples == 0)
 		return;
-	e->many_items = e->many_items || e->item_count >= EDITOR_ITEMS_MAX;
-	if (e->many_items)
+	e->too_many[2] = e->too_many[2] || e->item_count >= EDITOR_ITEMS_MAX;
+	if (e->too_many[2])
 		return;
 	e->item_count++;
 	fputs("    <ITEM\n      POSITION ", f);
@@ -254,6 +254,10 @@ static void add_track(struct editor *e, const struct td_file *file, const char *
 		put_part(e, file, &parts[i], &cut);
 		if (parts[i].samples == 0 || !fits_lof(parts[i].file))
 			continue;
+		e->too_many[1] = e->too_many[1] || e->file_count >= EDITOR_ITEMS_MAX;
+		if (e->too_many[1])
+			continue;
+		e->file_count++;
 		fprintf(e->lof.stream, "file \"%s\" offset ", parts[i].file);
 		put_seconds(e->lof.stream, parts[i].position);
 		fputs("\n", e->lof.stream);
@@ -373,7 +377,7 @@ int editor_write(struct editor *e, int dir_fd, size_t i)
 
 	if (e->seen_count == 0 && !e->failed)
 		return TD_OK;
-	if (i == 0 ? e->many_labels : e->many_items)
+	if (e->too_many[i])
 		return TD_ERR_LIMIT;
 	if (!memstream_open(&t))
 		return r;

@@ -20,7 +20,8 @@
  */
 enum {
 	EDITOR_FILES = 3,
-	/* Beyond these many a file is not made; no editor would open it. */
+	/* Beyond these many a file is not made; no editor would open it. Items: pieces of sound,
+	 * and files. */
 	EDITOR_LABELS_MAX = 500000,
 	EDITOR_ITEMS_MAX = 500000,
 };

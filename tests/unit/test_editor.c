@@ -303,6 +303,7 @@ static void too_long_for_an_editor(void **state)
 	enum { MANY = 100000 };
 	static struct td_spurt spurts[MANY];
 	static struct td_cut cuts[MANY];
+	static struct td_part parts[MANY];
 	struct td_file file = { .size = sizeof(file),
 		.file = "7.wav",
 		.format = "wav",
@@ -314,6 +315,7 @@ static void too_long_for_an_editor(void **state)
 	for (uint64_t i = 0; i < MANY; i++) {
 		spurts[i] = (struct td_spurt){ 20000 * i, 9600 };
 		cuts[i] = (struct td_cut){ 3 * i + 1, 2 };
+		parts[i] = (struct td_part){ "7.wav", 2 * i, 2 };
 	}
 	editor_sink(e);
 	file.spurt_count = MANY;
@@ -328,8 +330,14 @@ static void too_long_for_an_editor(void **state)
 	file.cut_count = MANY;
 	for (size_t i = 0; i < EDITOR_ITEMS_MAX / MANY; i++, file.user_id++)
 		editor_file(e, &file);
-	assert_int_equal(editor_write(e, dir_fd, 1), TD_ERR_LIMIT);
+	assert_int_equal(editor_write(e, dir_fd, 1), 0);
 	assert_int_equal(editor_write(e, dir_fd, 2), TD_ERR_LIMIT);
+	file.cut_count = 0;
+	file.parts = parts;
+	file.part_count = MANY;
+	for (size_t i = 0; i < EDITOR_ITEMS_MAX / MANY; i++, file.user_id++)
+		editor_file(e, &file);
+	assert_int_equal(editor_write(e, dir_fd, 1), TD_ERR_LIMIT);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -93,10 +93,10 @@ static struct delivered_conn *conn_of(struct delivered *d, uint64_t conn)
 
 static struct delivered_sender *sender_of(struct delivered *d, uint64_t conn, uint64_t user_id)
 {
-	struct delivered_conn *c = conn_of(d, conn);
+	struct delivered_conn *c = map_get(&d->conns, conn);
 	struct delivered_sender *s = c != NULL ? map_get(&c->senders, user_id) : NULL;
 
-	if (c == NULL || s != NULL || d->senders == DELIVERED_MAX)
+	if (s != NULL || d->senders == DELIVERED_MAX || (c = conn_of(d, conn)) == NULL)
 		return s;
 	if ((s = calloc(1, sizeof(*s))) == NULL || map_put(&c->senders, user_id, s) != TD_OK) {
 		free(s);

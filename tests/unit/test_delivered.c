@@ -340,6 +340,8 @@ static void nonces(void **state)
 	for (f.user_id = USER + 1; f.user_id <= USER + DELIVERED_MAX + 5; f.user_id++, f.seq++)
 		assert_true(delivered_frame(&d, CONN, &f));
 	assert_int_equal(used(&d, CONN, 20).calls, DELIVERED_MAX);
+	assert_true(delivered_frame(&d, CONN + 1, &f));
+	assert_int_equal(d.conns.len, 1);
 	delivered_forget(&d, CONN);
 	assert_int_equal(used(&d, CONN, 20).calls, 0);
 	f.user_id = USER;

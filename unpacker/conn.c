@@ -103,6 +103,21 @@ static void heap_sift(struct conn *c, size_t at, struct source *src)
 	heap_set(c, at, src);
 }
 
+/* Before one more stream or hold: whatever is due when, the heap has room. */
+static int heap_reserve(struct conn *c)
+{
+	size_t cap = c->due_cap > 0 ? c->due_cap * 2 : 4;
+	struct source **due;
+
+	if (c->streams + c->holds < c->due_cap)
+		return TD_OK;
+	if ((due = reallocarray(c->due, cap, sizeof(struct source *))) == NULL)
+		return TD_ERR_NOMEM;
+	c->due = due;
+	c->due_cap = cap;
+	return TD_OK;
+}
+
 /* Something has happened to src: when it is due now, and what waits in it. */
 static void reschedule(struct conn *c, struct source *src)
 {
@@ -195,9 +210,9 @@ static bool has_room(const struct conn *c, uint64_t user_id)
 
 static int source_start(struct conn *c, struct source *src)
 {
-	int r = stream_new(&src->stream, &c->conf, src->ssrc, src->count);
+	int r = heap_reserve(c);
 
-	if (r != TD_OK)
+	if (r != TD_OK || (r = stream_new(&src->stream, &c->conf, src->ssrc, src->count)) != TD_OK)
 		return r;
 	src->stream->user_id = src->user_id;
 	c->streams++;
@@ -349,6 +364,8 @@ static int hold_packet(struct conn *c, struct source *src, const struct packet *
 			if ((r = source_finish(c, victim)) != TD_OK)
 				return r;
 		}
+		if ((r = heap_reserve(c)) != TD_OK)
+			return r;
 		if ((src->hold = calloc(1, sizeof(*src->hold))) == NULL)
 			return TD_ERR_NOMEM;
 		c->holds++;
@@ -451,7 +468,7 @@ static int rtp_datagram(struct conn *c, uint64_t arrival_ns, uint32_t flags, con
 		c->count[COUNTER_NO_KEY]++;
 		return TD_OK;
 	}
-	r = open_datagram(c, arrival_ns, c->plain, &plain_len, data, len, h.clear_len);
+	r = open_datagram(c, arrival_ns, c->scratch->plain, &plain_len, data, len, h.clear_len);
 	if (r == TD_ERR_AUTH) {
 		c->count[COUNTER_AUTH] += early_put(&c->unopened, arrival_ns, flags, data, len);
 		return TD_OK;
@@ -460,7 +477,7 @@ static int rtp_datagram(struct conn *c, uint64_t arrival_ns, uint32_t flags, con
 		count_failure(c, r);
 		return TD_OK;
 	}
-	if (rtp_payload(&h, c->plain, plain_len, &p.data, &payload_len) != TD_OK) {
+	if (rtp_payload(&h, c->scratch->plain, plain_len, &p.data, &payload_len) != TD_OK) {
 		c->count[COUNTER_BAD_PADDING]++;
 		return TD_OK;
 	}
@@ -481,15 +498,15 @@ static int rtcp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *dat
 		c->count[COUNTER_NO_KEY]++;
 		return TD_OK;
 	}
-	r = open_datagram(c, arrival_ns, c->plain + RTCP_CLEAR_LEN, &plain_len, data, len,
+	r = open_datagram(c, arrival_ns, c->scratch->plain + RTCP_CLEAR_LEN, &plain_len, data, len,
 		RTCP_CLEAR_LEN);
 	if (r != TD_OK) {
 		count_failure(c, r);
 		return TD_OK;
 	}
-	memcpy(c->plain, data, RTCP_CLEAR_LEN);
+	memcpy(c->scratch->plain, data, RTCP_CLEAR_LEN);
 	plain_len += RTCP_CLEAR_LEN;
-	if (rtcp_check(c->plain, plain_len, &m.ssrc) != TD_OK) {
+	if (rtcp_check(c->scratch->plain, plain_len, &m.ssrc) != TD_OK) {
 		c->count[COUNTER_RTCP_BAD]++;
 		return TD_OK;
 	}
@@ -498,7 +515,7 @@ static int rtcp_datagram(struct conn *c, uint64_t arrival_ns, const uint8_t *dat
 		return TD_OK;
 	src = map_get(&c->sources, m.ssrc);
 	m.user_id = src != NULL ? src->user_id : 0;
-	return ipc_queue_put(c->conf.out, IPC_RTCP, c->conf.conn, &m, sizeof(m), c->plain,
+	return ipc_queue_put(c->conf.out, IPC_RTCP, c->conf.conn, &m, sizeof(m), c->scratch->plain,
 		plain_len);
 }
 
@@ -532,7 +549,7 @@ int conn_packet(struct conn *c, uint64_t arrival_ns, uint32_t flags, const uint8
 /* ---- what the receiver says ---- */
 
 int conn_new(struct conn **ret, uint64_t id, const struct ipc_conn_open *open,
-	struct ipc_queue *out, struct decoder_pool *pool)
+	struct ipc_queue *out, struct decoder_pool *pool, struct conn_scratch *scratch)
 {
 	struct conn *c;
 
@@ -550,7 +567,8 @@ int conn_new(struct conn **ret, uint64_t id, const struct ipc_conn_open *open,
 		.channels = (int)open->channels,
 	};
 	c->hold_ns = open->hold_ns < MAX_WAIT_NS ? open->hold_ns : MAX_WAIT_NS;
-	dave_stage_init(&c->dave, c->hold_ns);
+	c->scratch = scratch;
+	dave_stage_init(&c->dave, c->hold_ns, scratch->opened);
 	c->counters_due_ns = REORDER_NEVER;
 	TAILQ_INIT(&c->active);
 	TAILQ_INIT(&c->held);
@@ -580,6 +598,7 @@ void conn_free(struct conn *c)
 	transport_free(c->old_transport);
 	transport_free(c->transport);
 	dave_stage_reset(&c->dave);
+	free(c->due);
 	free(c);
 }
 

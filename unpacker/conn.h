@@ -34,6 +34,12 @@ struct transport;
 struct source; /* an SSRC: its user, and its stream or the packets that wait for one */
 TAILQ_HEAD(source_list, source);
 
+/* What is needed for the one datagram at hand: one for all connections of a thread. */
+struct conn_scratch {
+	uint8_t plain[IPC_MAX_DGRAM];  /* opened */
+	uint8_t opened[IPC_MAX_DGRAM]; /* the frame in it, opened end to end */
+};
+
 struct conn {
 	TAILQ_ENTRY(conn) link; /* the owner's */
 	struct stream_conf conf;
@@ -50,19 +56,19 @@ struct conn {
 	size_t streams, unnamed, holds; /* unnamed: of the streams */
 	size_t waiting;                 /* packets, in all streams */
 	/* Of those with a stream or a hold, the one that is due first on top: a binary heap. */
-	struct source *due[CONN_MAX_STREAMS + CONN_MAX_HELD];
-	size_t due_len;
-	uint64_t order; /* the last one given out */
+	struct source **due;
+	size_t due_len, due_cap; /* room for every stream and hold there is, at least */
+	uint64_t order;          /* the last one given out */
 	uint64_t now_ns;
 	uint64_t counters_due_ns;      /* REORDER_NEVER: nothing was counted since the last time */
 	uint64_t count[COUNTER_COUNT]; /* of what belongs to no SSRC */
-	uint8_t plain[IPC_MAX_DGRAM];  /* the datagram at hand, opened */
+	struct conn_scratch *scratch;
 	struct dave_stage dave;
 };
 
-/* `out` and `pool` are borrowed. Also TD_ERR_MALFORMED: a value that cannot be. */
+/* `out`, `pool` and `scratch` are borrowed. Also TD_ERR_MALFORMED: a value that cannot be. */
 int conn_new(struct conn **ret, uint64_t id, const struct ipc_conn_open *open,
-	struct ipc_queue *out, struct decoder_pool *pool);
+	struct ipc_queue *out, struct decoder_pool *pool, struct conn_scratch *scratch);
 void conn_free(struct conn *c); /* NULL is fine; conn_flush() it first or lose what waits */
 
 int conn_key(struct conn *c, const struct ipc_key *key); /* also TD_ERR_MALFORMED: no such mode */

@@ -78,10 +78,11 @@ static void forget_oldest(struct dave_stage *d)
 	memmove(d->epoch, d->epoch + 1, --d->epochs * sizeof(d->epoch[0]));
 }
 
-void dave_stage_init(struct dave_stage *d, uint64_t wait_ns)
+void dave_stage_init(struct dave_stage *d, uint64_t wait_ns, uint8_t *plain)
 {
 	memset(d, 0, sizeof(*d));
 	d->wait_ns = wait_ns;
+	d->plain = plain;
 	d->plain_until_ns = UINT64_MAX;
 }
 
@@ -89,8 +90,8 @@ void dave_stage_reset(struct dave_stage *d)
 {
 	while (d->epochs > 0)
 		forget_oldest(d);
-	sodium_memzero(d->plain, sizeof(d->plain));
-	dave_stage_init(d, d->wait_ns);
+	sodium_memzero(d->plain, IPC_MAX_DGRAM);
+	dave_stage_init(d, d->wait_ns, d->plain);
 }
 
 int dave_stage_epoch(struct dave_stage *d, const struct ipc_dave_epoch *m, const uint8_t *senders,
@@ -202,7 +203,7 @@ int dave_stage_open(struct dave_stage *d, enum dave_verdict *ret, uint64_t user_
 	*ret = DAVE_STAGE_CLEAR;
 	if (len == 0 || opus_packet_is_silence(data, len))
 		return TD_OK;
-	if (len > sizeof(d->plain) || dave_frame_parse(&d->frame, data, len) != TD_OK) {
+	if (len > IPC_MAX_DGRAM || dave_frame_parse(&d->frame, data, len) != TD_OK) {
 		if ((flags & DAVE_STAGE_PLAIN_OK) == 0)
 			*ret = DAVE_STAGE_REFUSED;
 		else if (d->encrypted)

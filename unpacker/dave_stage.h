@@ -27,7 +27,7 @@ struct dave_stage {
 	size_t epochs;
 	bool encrypted;          /* there is or was an epoch */
 	struct dave_frame frame; /* the one at hand, and its plaintext: */
-	uint8_t plain[IPC_MAX_DGRAM];
+	uint8_t *plain;          /* IPC_MAX_DGRAM bytes, borrowed */
 	/* If it opened, by which nonce, and of which epoch (struct ipc_dave_epoch). */
 	uint64_t nonce;
 	uint32_t epoch_no;
@@ -46,7 +46,9 @@ enum dave_verdict {
 	DAVE_STAGE_AUTH,   /* no key fits */
 };
 
-void dave_stage_init(struct dave_stage *d, uint64_t wait_ns); /* as a connection begins */
+/* As a connection begins. `plain` (IPC_MAX_DGRAM bytes) is borrowed; other stages of the thread may
+ * have it, too. */
+void dave_stage_init(struct dave_stage *d, uint64_t wait_ns, uint8_t *plain);
 /* Forgets everything, as a connection begins. Also what frees it. */
 void dave_stage_reset(struct dave_stage *d);
 

@@ -68,7 +68,7 @@ static int on_open(struct worker *w, struct conn *c, const struct ipc_msg *m)
 		log_warn("conn %" PRIu64 " opened twice: ignored", m->hdr.conn);
 		return TD_OK;
 	}
-	if ((r = conn_new(&c, m->hdr.conn, m->body, w->out, &w->pool)) != TD_OK)
+	if ((r = conn_new(&c, m->hdr.conn, m->body, w->out, &w->pool, &w->scratch)) != TD_OK)
 		return r;
 	if ((r = map_put(&w->conns, m->hdr.conn, c)) != TD_OK) {
 		conn_free(c);

@@ -20,6 +20,7 @@ TAILQ_HEAD(conn_list, conn);
 struct worker {
 	struct ipc_queue *out;
 	struct decoder_pool pool;
+	struct conn_scratch scratch;
 	struct map conns; /* number to struct conn, every one of: */
 	struct conn_list list;
 	uint64_t unknown; /* messages about connections that are not open */

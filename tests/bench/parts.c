@@ -98,12 +98,13 @@ static void seal(struct packets *p, const uint8_t secret[static DAVE_RATCHET_BAS
 static double open_all(const struct packets *p, const struct ipc_dave_sender *sender)
 {
 	static struct dave_stage d;
+	static uint8_t plain[IPC_MAX_DGRAM];
 	const struct ipc_dave_epoch e = { .at_ns = TD_REPLAY_BASE_NS, .epoch = 1 };
 	enum dave_verdict v;
 	double begin = 0;
 	size_t i;
 
-	dave_stage_init(&d, 100 * TD_MS_NS);
+	dave_stage_init(&d, 100 * TD_MS_NS, plain);
 	BENCH_MUST(dave_stage_epoch(&d, &e, (const uint8_t *)sender, 1) == TD_OK);
 	for (i = 0; i < PACKETS; i++) {
 		if (i == 1)

@@ -22,7 +22,8 @@ struct vgw_block {
 int vgw_queue_init(struct vgw_queue *q)
 {
 	memset(q, 0, sizeof(*q));
-	if ((q->v = calloc(QUEUE_START, sizeof(*q->v))) == NULL)
+	/* Not cleared: most of it is never touched, and costs no memory then. */
+	if ((q->v = reallocarray(NULL, QUEUE_START, sizeof(*q->v))) == NULL)
 		return TD_ERR_NOMEM;
 	q->cap = QUEUE_START;
 	return TD_OK;

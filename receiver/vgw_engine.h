@@ -55,6 +55,9 @@ struct vgw {
 	uint64_t timer_at;   /* when the state is given up */
 	uint64_t beat_at;    /* the next heartbeat */
 	uint64_t not_before; /* no new connection sooner */
+	bool new_info;       /* not tried yet */
+	unsigned infos;      /* tried since a connection that stood, ... */
+	uint64_t info_at;    /* ... the last of them then */
 	uint64_t live_since;
 
 	/* the connection */

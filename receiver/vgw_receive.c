@@ -149,6 +149,7 @@ static void go_live(struct vgw *g, uint64_t now_ns)
 	g->live_since = now_ns;
 	g->attempt = 0;
 	g->refusals = 0;
+	g->infos = 0;
 }
 
 /* Comes again whenever the server changes its mind; the newest key counts. */

@@ -27,6 +27,10 @@ enum {
 /* Before the first attempt after a connection that stood, the second, ... */
 static const uint8_t backoff_s[] = { 0, 1, 3, 5, 7, 9 };
 enum { ATTEMPTS_MAX = sizeof(backoff_s) };
+/* Between two attempts with new info, none of which led to a connection that stood. What comes in
+ * two halves may be used too early once. */
+static const uint8_t info_backoff_s[] = { 0, 0, 1, 2, 4, 8, 16, 30 };
+enum { INFO_BACKOFFS = sizeof(info_backoff_s) };
 
 /* ---- small things ---- */
 
@@ -196,6 +200,11 @@ static void connect_now(struct vgw *g, uint64_t now_ns)
 
 	vgw_enter(g, VGW_S_CONNECTING, now_ns, CONNECT_S * TD_SEC_NS);
 	g->socket = true;
+	if (g->new_info) {
+		g->new_info = false;
+		g->infos++;
+		g->info_at = now_ns;
+	}
 	a->host = g->info->host;
 	if (host != NULL)
 		a->host = memcpy(host, g->info->host, sizeof(g->info->host));
@@ -346,6 +355,14 @@ static bool same_connection(const struct connection_info *a, const struct connec
 		strcmp(a->token, b->token) == 0;
 }
 
+/* Whoever sends info again and again is not quicker by it. */
+static uint64_t next_info_at(const struct vgw *g)
+{
+	unsigned i = g->infos < INFO_BACKOFFS ? g->infos : INFO_BACKOFFS - 1;
+
+	return vgw_after(g->info_at, info_backoff_s[i] * TD_SEC_NS);
+}
+
 void vgw_new_info(struct vgw *g, const struct connection_info *info, uint64_t now_ns)
 {
 	bool waiting = vgw_is_in(g, VGW_IN(VGW_S_NEED_INFO) | VGW_IN(VGW_S_GRACE));
@@ -365,6 +382,9 @@ void vgw_new_info(struct vgw *g, const struct connection_info *info, uint64_t no
 	if (g->state == VGW_S_IDLE)
 		return;
 	g->attempt = 0;
+	g->new_info = true;
+	if (g->not_before < next_info_at(g))
+		g->not_before = next_info_at(g);
 	reconnect(g, waiting ? "new connection info" : "moved: new connection info", now_ns);
 }
 

@@ -1605,6 +1605,46 @@ static void test_new_info(void **state)
 		{ "info b", "reconnecting 1: *\nconnect b.example 2053" },
 		{ NULL, NULL },
 	};
+	/* Each refused at once. The next has to wait longer, whatever comes meanwhile, up to half a
+	 * minute; one that stands makes it all forgotten. */
+#define NOW(info, server)                                                       \
+	{ "info " info, "reconnecting 1: *\nconnect " server ".example 2053" }, \
+	{                                                                       \
+		"close 0", "reconnecting 2: *"                                  \
+	}
+#define LATER(info, server, just_before)                            \
+	{ "info " info, "reconnecting 1: *" }, { just_before, "" }, \
+		{ "+1", "connect " server ".example 2053" },        \
+	{                                                           \
+		"close 0", "reconnecting 2: *"                      \
+	}
+	static const struct step without_end[] = {
+		{ "start", "connect a.example 2053" },
+		{ "close 0", "reconnecting 2: *" },
+		NOW("b", "b"),
+		NOW("a", "a"),
+		LATER("b", "b", "+999"),
+		LATER("a", "a", "+1999"),
+		LATER("b", "b", "+3999"),
+		LATER("a", "a", "+7999"),
+		LATER("b", "b", "+15999"),
+		LATER("a", "a", "+29999"),
+		{ "info b", "reconnecting 1: *" },
+		{ "+10000", "" },
+		{ "info token", "reconnecting 1: *" },
+		{ "+10000", "" },
+		LATER("b", "b", "+9999"),
+		{ "info a", "reconnecting 1: *" },
+		{ "+30000", "connect a.example 2053" },
+		{ "open", "" },
+		{ HELLO, "session\n> {\"op\":0,*" },
+		{ READY, "udp 203.0.113.9 50004 345" },
+		{ "found 198.51.100.7 41234", SELECT },
+		{ DESCRIPTION, LIVE },
+		{ "info b",
+			"disconnect 1000\nudp-close\nreconnecting 1: *\nconnect b.example 2053" },
+		{ NULL, NULL },
+	};
 	static const struct step before_start[] = {
 		{ "info b", "" },
 		{ "start", "connect b.example 2053" },
@@ -1624,6 +1664,7 @@ static void test_new_info(void **state)
 	(void)state;
 	run_live(moved);
 	run_fresh(while_waiting);
+	run_fresh(without_end);
 	run_fresh(before_start);
 	run_live(while_resuming);
 }

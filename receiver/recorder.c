@@ -429,7 +429,8 @@ int recorder_session_open(struct recorder *r, uint64_t conn, uint64_t channel_id
 		.start_ns = start_ns,
 		.start_utc_ns = start_utc_ns,
 		.live = r->conf.live,
-		.realtime = o->realtime,
+		/* What comes through a pipe may come as it is captured. */
+		.realtime = o->realtime || (o->replay != NULL && strcmp(o->replay, "-") == 0),
 		.min_free = o->min_free,
 		.specs = (const struct sink_spec *const *)o->sinks,
 		.spec_count = o->sink_count };

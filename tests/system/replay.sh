@@ -38,6 +38,25 @@ until [ -f out/d/session.json ] || [ $((tries += 1)) -gt 100 ]; do sleep 0.1; do
 check "one call has one unpacker" test "$(pgrep -c -P $rec)" -eq 1
 kill $rec
 wait $rec
+# While more may come, files say what they have.
+mkfifo pipe
+exec 7<>pipe
+"$build/receiver" --replay - --keys keys.json --out out --session-name e -q <pipe 7>&- &
+rec=$!
+pids="$pids $rec"
+head -c $(($(wc -c <call.pcap) / 4)) call.pcap >&7
+said=0
+tries=0
+until [ "$said" -gt 0 ] || [ $((tries += 1)) -gt 100 ]; do
+	sleep 0.1
+	said=$(cat out/e/*.wav 2>/dev/null | od -An -tu4 -j108 -N4)
+	said=${said:-0}
+done
+check "a capture that is still made is in its files" test "$said" -gt 0
+kill -9 $rec
+wait $rec
+exec 7>&-
+rm -r out/e
 recorded "XChaCha20" --speakers 3 --seconds 10 --seed 2 --mode aead_xchacha20_poly1305_rtpsize
 recorded "plain RTP" --speakers 3 --seconds 10 --seed 3 --mode none
 recorded "duplicates and reordering" --speakers 4 --seconds 20 --seed 4 --duplicate 5 --reorder 10 --reorder-depth 5

@@ -13,9 +13,10 @@
 #include "common/err.h"
 #include "receiver/harden.h"
 
-/* A packet may wait a few milliseconds: a wake-up costs more than the packets it is for. More than
- * LATENCY_MAX_MS would be more than the buffers of the sockets are sure to hold. */
-enum { SESSION_NAME_MAX = 191, LATENCY_MS = 4, LATENCY_MAX_MS = 100 };
+/* A packet may wait a few milliseconds: a wake-up costs more than the packets it is for. What has
+ * arrived is read before each tick of a lane (receiver/recorder.c), so more than LATENCY_MAX_MS
+ * would change nothing. */
+enum { SESSION_NAME_MAX = 191, LATENCY_MS = 4, LATENCY_MAX_MS = 20 };
 #define SIZE_LIMIT (UINT64_C(1) << 50)
 
 static const char usage[] =
@@ -41,7 +42,7 @@ static const char usage[] =
 	"\n"
 	"How it runs:\n"
 	"  --workers N           unpacker processes (default: number of CPUs; 1 for a replay)\n"
-	"  --latency MS          how long a packet may wait for others (0 to 100; default: 4)\n"
+	"  --latency MS          how long a packet may wait for others (0 to 20; default: 4)\n"
 	"  --duration SECONDS    stop after this much recording\n"
 	"  --user NAME[:GROUP]   started as root: become this user before anything else\n"
 	"  --rejoin-timeout SECONDS  wait for new connection info on stdin (default: 60)\n"

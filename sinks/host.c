@@ -38,6 +38,8 @@ enum { MANIFEST_SHARE = 50, MANIFEST_SHARE_CHANGED = 10 };
 #define SLOW_AGAIN_NS (10 * TD_SEC_NS)
 /* A folder that was removed and cannot be made anew. */
 #define FOLDER_AGAIN_NS (5 * TD_SEC_NS)
+/* How often folder and disk are looked at while nothing comes that could be lost. */
+#define QUIET_NS (2 * TD_SEC_NS)
 
 enum { HOST_PATH_MAX = 512, HOST_FRAME_MAX = 5760 };
 
@@ -69,6 +71,9 @@ struct sink_session {
 	bool changed; /* the manifest lacks more than numbers */
 	bool failed, manifest_failed;
 	bool full, folder_lost; /* said */
+	bool fed;               /* something came since the folder was looked at: */
+	uint64_t looked_ns;
+	bool room_due; /* that was since the last look at the disk */
 	bool live;
 	uint64_t min_free, folder_tried_ns;
 	struct td_session info;
@@ -615,6 +620,7 @@ void sink_session_frame(struct sink_session *s, const struct td_frame *frame)
 	if (frame->samples == 0 || frame->samples > HOST_FRAME_MAX || frame->channels < 1 ||
 		frame->channels > 2)
 		return;
+	s->fed = true;
 	heard(s, frame->arrival_ns);
 	for (struct hosted *h = s->sinks; h < s->sinks + s->sink_count; h++) {
 		uint64_t began_ns;
@@ -628,6 +634,7 @@ void sink_session_frame(struct sink_session *s, const struct td_frame *frame)
 
 void sink_session_packet(struct sink_session *s, const struct td_packet *packet)
 {
+	s->fed = true;
 	heard(s, packet->arrival_ns);
 	for (struct hosted *h = s->sinks; h < s->sinks + s->sink_count; h++) {
 		uint64_t began_ns;
@@ -768,14 +775,21 @@ void sink_session_tick(struct sink_session *s, uint64_t now_ns)
 	if (s->now_ns - s->refreshed_ns < s->refresh_ns)
 		return;
 	s->refreshed_ns = s->now_ns;
-	watch_folder(s);
+	if (s->fed || s->folder_lost || s->now_ns - s->looked_ns >= QUIET_NS) {
+		s->fed = false;
+		s->room_due = true;
+		s->looked_ns = s->now_ns;
+		watch_folder(s);
+	}
 	/* In a replay time goes as fast as the disk does: it says nothing about the call. */
 	DISPATCH(s, tick, s->live ? now_ns : 0);
 	past_ns = s->now_ns - s->watched_ns;
 	if (past_ns < WATCH_NS)
 		return;
 	s->watched_ns = s->now_ns;
-	watch_room(s);
+	if (s->room_due)
+		watch_room(s);
+	s->room_due = false;
 	for (size_t i = 0; i < s->sink_count; i++)
 		watch_speed(&s->sinks[i], past_ns);
 	if (is_manifest_due(s))

@@ -976,6 +976,28 @@ static void the_folder_is_removed(void **state)
 	}
 }
 
+/* Nobody speaks: it is made anew before there is anything to lose. */
+static void removed_in_silence(void **state)
+{
+	struct heard h;
+	json_t *json;
+
+	(void)state;
+	begin("s", "file");
+	talk(0, 3300, 0);
+	remove_in("s");
+	talk(3300, 6000, 0);
+	expect_event("failed s: somebody removed this folder, and what was in it is lost; the "
+		     "recording goes on in s");
+	talk(6000, 9000, 1);
+	assert_int_equal(end(9000), TD_ERR_IO);
+	json = manifest("s");
+	h = hear("s", track(json, 0), false);
+	assert_int_equal(h.parts, 1);
+	assert_int_equal(h.to[0], 9000 * 48);
+	json_decref(json);
+}
+
 /* With the out folder, and somebody put another thing in its place: it is tried again. */
 static void everything_is_removed(void **state)
 {
@@ -1164,6 +1186,7 @@ int main(void)
 		TEST(a_closed_part_is_taken),
 		TEST(removed_in_a_pause),
 		TEST(the_folder_is_removed),
+		TEST(removed_in_silence),
 		TEST(everything_is_removed),
 		TEST(the_folder_is_replaced),
 		TEST(the_folder_is_moved),

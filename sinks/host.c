@@ -31,6 +31,8 @@
 /* How often sinks are watched, and the manifest follows when more than numbers in it changed. */
 #define WATCH_NS TD_SEC_NS
 #define MANIFEST_NS (5 * TD_SEC_NS)
+/* When only its length does. */
+#define MANIFEST_QUIET_NS (30 * TD_SEC_NS)
 /* But a manifest that has become long takes this part of the time at most. */
 enum { MANIFEST_SHARE = 50, MANIFEST_SHARE_CHANGED = 10 };
 /* A sink that takes this much of a second is reported, and not again for a while. */
@@ -69,6 +71,7 @@ struct sink_session {
 	uint64_t describing_ns; /* what the manifest took, without waiting for disks */
 	uint64_t described_mono_ns;
 	bool changed; /* the manifest lacks more than numbers */
+	bool numbers; /* it lacks some of those that are not its length */
 	bool failed, manifest_failed;
 	bool full, folder_lost; /* said */
 	bool fed;               /* something came since the folder was looked at: */
@@ -314,7 +317,7 @@ static int describe(struct sink_session *s, uint64_t samples, bool complete, con
 		d.others = true;
 	}
 	s->described_ns = s->now_ns;
-	s->changed = false;
+	s->changed = s->numbers = false;
 	r = manifest_end(s->manifest, sync);
 	/* Tried again every time; said once. */
 	if (r < 0 && !s->manifest_failed) {
@@ -335,7 +338,7 @@ static bool is_manifest_due(const struct sink_session *s)
 
 	if (s->changed)
 		return mono_ns >= MANIFEST_SHARE_CHANGED * s->describing_ns;
-	return s->now_ns - s->described_ns >= MANIFEST_NS &&
+	return s->now_ns - s->described_ns >= (s->numbers ? MANIFEST_NS : MANIFEST_QUIET_NS) &&
 		mono_ns >= MANIFEST_SHARE * s->describing_ns;
 }
 
@@ -620,7 +623,7 @@ void sink_session_frame(struct sink_session *s, const struct td_frame *frame)
 	if (frame->samples == 0 || frame->samples > HOST_FRAME_MAX || frame->channels < 1 ||
 		frame->channels > 2)
 		return;
-	s->fed = true;
+	s->fed = s->numbers = true;
 	heard(s, frame->arrival_ns);
 	for (struct hosted *h = s->sinks; h < s->sinks + s->sink_count; h++) {
 		uint64_t began_ns;
@@ -634,7 +637,7 @@ void sink_session_frame(struct sink_session *s, const struct td_frame *frame)
 
 void sink_session_packet(struct sink_session *s, const struct td_packet *packet)
 {
-	s->fed = true;
+	s->fed = s->numbers = true;
 	heard(s, packet->arrival_ns);
 	for (struct hosted *h = s->sinks; h < s->sinks + s->sink_count; h++) {
 		uint64_t began_ns;
@@ -670,6 +673,7 @@ void sink_session_count(struct sink_session *s, uint32_t ssrc, uint64_t user_id,
 {
 	bool taken = false;
 
+	s->numbers = true;
 	for (size_t i = 0; ssrc != 0 && i < s->sink_count; i++) {
 		struct hosted *h = &s->sinks[i];
 		uint64_t began_ns;

@@ -250,7 +250,7 @@ endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
 
 # Its loops over samples are worth vectors, which gcc makes from here on.
-$(BUILD)/obj/sinks/host.o: ALL_CFLAGS += -O3
+$(BUILD)/obj/sinks/host.o: ALL_CFLAGS += -O3 $(CFLAGS)
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)

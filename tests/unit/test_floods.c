@@ -800,6 +800,7 @@ static struct {
 	int count, taken;
 	uint64_t got_ns[64]; /* what udp.c says */
 	int got;
+	uint32_t foreign;
 } sim;
 
 int clock_gettime(clockid_t id, struct timespec *ts)
@@ -856,6 +857,12 @@ static void sim_ignore(void *user, const char *why)
 	(void)why;
 }
 
+static void sim_foreign(void *user, uint32_t n)
+{
+	(void)user;
+	sim.foreign += n;
+}
+
 static void sim_arrives(uint64_t at_ns)
 {
 	sim.arrived_ns[sim.count] = at_ns;
@@ -873,6 +880,7 @@ static void one_step(int64_t step_ns)
 	struct udp_conf conf = { .loop = &loop,
 		.host = "127.0.0.1",
 		.datagram = sim_datagram,
+		.foreign = sim_foreign,
 		.failed = sim_ignore };
 	int peer = socket(AF_INET, SOCK_DGRAM, 0), i;
 
@@ -928,7 +936,7 @@ static void one_step(int64_t step_ns)
 	close(peer);
 }
 
-/* The socket is connected: what anybody else sends to it never comes in. */
+/* The socket is connected: what anybody else sends to it never comes in, and is counted. */
 static void datagrams_of_strangers(void **state)
 {
 	struct sockaddr_in here[2], to;
@@ -939,6 +947,7 @@ static void datagrams_of_strangers(void **state)
 	struct udp_conf conf = { .loop = &loop,
 		.host = "127.0.0.1",
 		.datagram = sim_datagram,
+		.foreign = sim_foreign,
 		.failed = sim_ignore };
 	int fd[2], i;
 
@@ -967,6 +976,7 @@ static void datagrams_of_strangers(void **state)
 	}
 	assert_int_equal(sim.got, 10);
 	udp_free(u);
+	assert_int_equal(sim.foreign, 100);
 	udp_reader_free(conf.reader);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&loop), 0);

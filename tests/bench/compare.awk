@@ -28,7 +28,8 @@ function judge(which, kept, now, compared,    verdict) {
 !said { said = 1; printf "%-34s %9s %9s\n", "instructions a packet", "kept", "now" }
 {
 	judge("own", own[$1], $2, !differs["compiler"])
-	judge("all", all[$1], $3, !differs["compiler"] && !differs["libraries"] && !differs["processor"])
+	if ($3 != "-")
+		judge("all", all[$1], $3, !differs["compiler"] && !differs["libraries"] && !differs["processor"])
 }
 END {
 	if (bad)

@@ -208,6 +208,13 @@ struct ipc_counters {
 	uint64_t delta[COUNTER_COUNT];
 };
 
+/* PONG: the answer to PING. waits, 1: some packet waits for a name or a key, or to be told from a
+ * stray one; 0: none waits for more than those before it. */
+struct ipc_pong {
+	uint32_t waits;
+	uint32_t zero;
+};
+
 /* LOG: text without NUL behind it; level is enum td_log_level. */
 struct ipc_log {
 	uint32_t level;
@@ -243,7 +250,7 @@ enum ipc_dir { IPC_TO_WORKER, IPC_TO_RECEIVER };
 	X(RTCP, 66, IPC_TO_RECEIVER, struct ipc_rtcp, IPC_MAX_DGRAM)                               \
 	X(COUNTERS, 67, IPC_TO_RECEIVER, struct ipc_counters, 0)                                   \
 	X(CONTROL_ECHO, 68, IPC_TO_RECEIVER, struct ipc_control, 0)                                \
-	X(PONG, 69, IPC_TO_RECEIVER, struct ipc_empty, 0)                                          \
+	X(PONG, 69, IPC_TO_RECEIVER, struct ipc_pong, 0)                                           \
 	X(LOG, 70, IPC_TO_RECEIVER, struct ipc_log, IPC_MAX_LOG)                                   \
 	X(OPUS, 71, IPC_TO_RECEIVER, struct ipc_opus, IPC_MAX_DGRAM)
 

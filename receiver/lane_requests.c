@@ -28,6 +28,9 @@ enum {
 /* What a worker holds back is out after this, by the times it is told: two seconds for a name, two
  * for a key, and the reorder window. */
 #define WINDOWS_NS (6 * TD_SEC_NS)
+/* And after this where it says that nothing waits for a name or a key: the reorder window, and what
+ * leaves nothing behind is counted within a second. */
+#define WINDOW_NS (2 * TD_SEC_NS)
 /* Live: whatever kills workers faster than they can catch up is not kept for longer. */
 #define JOURNAL_NS (30 * TD_SEC_NS)
 
@@ -157,7 +160,8 @@ static uint64_t before(uint64_t ns, uint64_t by_ns)
 /* Looks for answers, and lets go what they are about. */
 static void look(struct lane_requests *q)
 {
-	uint64_t pongs = lane_thread_pongs(q->thread) - q->pongs_before;
+	bool waits;
+	uint64_t pongs = lane_thread_pongs(q->thread, &waits) - q->pongs_before;
 	unsigned i;
 
 	if (!q->connected || pongs <= q->answered)
@@ -166,7 +170,8 @@ static void look(struct lane_requests *q)
 	q->answered = pongs < q->sent ? (unsigned)pongs : q->sent;
 	i = (q->answered - 1) % LANE_PINGS;
 	q->answered_no = q->ping[i].no;
-	journal_trim(&q->journal, q->answered_no, before(q->ping[i].newest_ns, WINDOWS_NS));
+	journal_trim(&q->journal, q->answered_no,
+		before(q->ping[i].newest_ns, waits ? WINDOWS_NS : WINDOW_NS));
 }
 
 int lane_requests_write(struct lane_requests *q, int fd)
@@ -316,10 +321,11 @@ size_t lane_requests_retell(struct lane_requests *q)
 	const struct journal_entry *e = NULL;
 	struct lane_conn *c;
 	size_t packets = 0;
+	bool waits;
 
 	q->connected = true;
 	q->sent = q->answered = q->written = 0;
-	q->pongs_before = lane_thread_pongs(q->thread);
+	q->pongs_before = lane_thread_pongs(q->thread, &waits);
 	put(q, IPC_HELLO, 0, &hello, sizeof(hello));
 	for (c = q->conns; c != NULL; c = c->next) {
 		if (lane_conn_tell(c, &q->open, &q->queue) != TD_OK)

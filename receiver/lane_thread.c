@@ -52,6 +52,7 @@ struct lane_thread {
 	size_t allowed_count, allowed_cap;
 
 	atomic_uint_fast64_t heard, pongs, newest_ns;
+	atomic_bool waits; /* of the latest pong */
 	atomic_bool waiting;
 	struct sink_working working;
 
@@ -467,6 +468,7 @@ static int on_ready(struct lane_thread *t, const struct ipc_msg *msg)
 static int dispatch(struct lane_thread *t, const struct ipc_msg *msg)
 {
 	const struct ipc_log *text = msg->body;
+	const struct ipc_pong *pong = msg->body;
 
 	if (!t->ready && msg->hdr.type != IPC_READY && msg->hdr.type != IPC_LOG)
 		return TD_ERR_MALFORMED;
@@ -488,6 +490,7 @@ static int dispatch(struct lane_thread *t, const struct ipc_msg *msg)
 			"unpacker: %.*s", (int)msg->data_len, (const char *)msg->data);
 		return TD_OK;
 	case IPC_PONG:
+		atomic_store_explicit(&t->waits, pong->waits != 0, memory_order_relaxed);
 		count_up(&t->pongs);
 		return TD_OK;
 	}
@@ -715,7 +718,10 @@ bool lane_thread_waiting(const struct lane_thread *t)
 	return atomic_load(&t->waiting);
 }
 
-uint64_t lane_thread_pongs(const struct lane_thread *t)
+uint64_t lane_thread_pongs(const struct lane_thread *t, bool *ret_waits)
 {
-	return atomic_load(&t->pongs);
+	uint64_t n = atomic_load(&t->pongs);
+
+	*ret_waits = atomic_load_explicit(&t->waits, memory_order_relaxed);
+	return n;
 }

@@ -120,7 +120,8 @@ bool lane_thread_waiting(const struct lane_thread *t);
 /* The sink that the thread is in right now, and since when (td_mono_ns()); NULL: in none. Any
  * thread. */
 const char *lane_thread_working(const struct lane_thread *t, uint64_t *ret_since_ns);
-/* How many pings were answered: everything that came back before is with the sinks. Any thread. */
-uint64_t lane_thread_pongs(const struct lane_thread *t);
+/* How many pings were answered: everything that came back before is with the sinks. *ret_waits is
+ * what that answer, or one after it, said (struct ipc_pong). Any thread. */
+uint64_t lane_thread_pongs(const struct lane_thread *t, bool *ret_waits);
 
 #endif

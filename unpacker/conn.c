@@ -66,6 +66,20 @@ int conn_send_counters(struct conn *c)
 	return r;
 }
 
+bool conn_waits(const struct conn *c)
+{
+	const struct source *src;
+
+	if (c->holds > 0)
+		return true;
+	TAILQ_FOREACH(src, &c->active, link)
+	{
+		if (src->stream->sealed > 0 || src->stream->stray != NULL)
+			return true;
+	}
+	return false;
+}
+
 /* ---- deadlines ---- */
 
 /* Something was counted at now_ns: the counters leave a second later, however time is told. */

@@ -83,6 +83,9 @@ int conn_dave_epoch(struct conn *c, const struct ipc_dave_epoch *e, const uint8_
 void conn_dave_passthrough(struct conn *c, uint64_t until_ns);
 int conn_advance(struct conn *c, uint64_t now_ns);
 int conn_send_counters(struct conn *c);
+/* Whether some packet waits for a name, for a key of end-to-end encryption, or for the one that
+ * tells what it was; and not just for those before it. */
+bool conn_waits(const struct conn *c);
 /* Everything that waits leaves, every stream ends; keys and speakers stay. */
 int conn_flush(struct conn *c);
 /* The same, and keys and speakers are forgotten, and unencrypted frames are taken. */

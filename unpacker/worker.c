@@ -194,8 +194,14 @@ static int on_control(struct worker *w, struct conn *c, const struct ipc_msg *m)
 
 static int on_ping(struct worker *w, struct conn *c, const struct ipc_msg *m)
 {
-	(void)c;
-	return ipc_queue_put(w->out, IPC_PONG, m->hdr.conn, NULL, 0, NULL, 0);
+	struct ipc_pong pong = { 0 };
+
+	TAILQ_FOREACH(c, &w->list, link)
+	{
+		if (pong.waits == 0)
+			pong.waits = conn_waits(c);
+	}
+	return ipc_queue_put(w->out, IPC_PONG, m->hdr.conn, &pong, sizeof(pong), NULL, 0);
 }
 
 static const struct handler {

@@ -473,6 +473,7 @@ static void step(struct rig *g)
 {
 	uint8_t op = rd_u8(&g->script);
 	uint64_t conn = 1 + (op >> 4 & 1);
+	const struct ipc_pong pong = { .waits = op >> 7 };
 
 	if ((op & 0x60) == 0x60)
 		conn = rd_u8(&g->script); /* one there is none of */
@@ -487,7 +488,7 @@ static void step(struct rig *g)
 		say_data(g, conn, op);
 		break;
 	case 3:
-		say(g, IPC_PONG, 0, NULL, 0, NULL, 0);
+		say(g, IPC_PONG, 0, &pong, sizeof(pong), NULL, 0);
 		break;
 	case 4:
 	case 5:

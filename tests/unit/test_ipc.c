@@ -141,7 +141,7 @@ static void a_broken_message_breaks_the_reader(void **state)
 		{ "no such type", { 8, 13, 0, 1 }, IPC_TO_WORKER },
 		{ "no such type", { 8, 65535, 0, 1 }, IPC_TO_RECEIVER },
 		{ "wrong way", { 8, IPC_TICK, 0, 0 }, IPC_TO_RECEIVER },
-		{ "wrong way", { 0, IPC_PONG, 0, 0 }, IPC_TO_WORKER },
+		{ "wrong way", { 8, IPC_PONG, 0, 0 }, IPC_TO_WORKER },
 		{ "zero is not zero", { 8, IPC_TICK, 1, 0 }, IPC_TO_WORKER },
 		{ "short", { 7, IPC_TICK, 0, 0 }, IPC_TO_WORKER },
 		{ "data where there is none", { 9, IPC_TICK, 0, 0 }, IPC_TO_WORKER },
@@ -161,10 +161,13 @@ static void a_broken_message_breaks_the_reader(void **state)
 		struct ipc_queue q;
 		struct ipc_msg m;
 		unsigned ok = cases[i].dir == IPC_TO_WORKER ? IPC_PING : IPC_PONG;
+		const struct ipc_pong pong = { 0 };
 
 		print_message("%s\n", cases[i].name);
 		ipc_queue_init(&q);
-		assert_int_equal(ipc_queue_put(&q, (enum ipc_type)ok, 0, NULL, 0, NULL, 0), TD_OK);
+		assert_int_equal(ipc_queue_put(&q, (enum ipc_type)ok, 0, &pong,
+					 ok == IPC_PONG ? sizeof(pong) : 0, NULL, 0),
+			TD_OK);
 		feed(r, q.buf, q.len, q.len);
 		/* Its header alone is enough to tell. */
 		feed(r, (const uint8_t *)&cases[i].hdr, sizeof(cases[i].hdr), 64);

@@ -702,7 +702,7 @@ static void the_program_refuses_nonsense(void **state)
 	} cases[] = {
 		{ false, { 0, IPC_PING, 0, 0 } },
 		{ true, { 0, 4711, 0, 0 } },
-		{ true, { 0, IPC_PONG, 0, 0 } },
+		{ true, { 8, IPC_PONG, 0, 0 } },
 		{ true, { 7, IPC_TICK, 0, 0 } },
 		{ true, { 24, IPC_CONN_OPEN, 0, 0 } },
 	};

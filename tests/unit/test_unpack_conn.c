@@ -342,6 +342,51 @@ static void a_hold_ends_without_a_name(void **state)
 	unpack_free(&u);
 }
 
+/* Whether somebody who pings is told of packets that may wait for longer than those before them. */
+static uint32_t waits(struct unpack *u)
+{
+	u->waits = 2;
+	unpack_plain(u, IPC_PING, 0);
+	unpack_run(u);
+	return u->waits;
+}
+
+static void a_pong_says_what_waits(void **state)
+{
+	uint8_t sealed[64];
+	size_t len = unpack_dave_seal(sealed, USER_A, 1, 1, silence, 3);
+	struct ipc_dave_sender sender = { .user_id = USER_A };
+	struct unpack u;
+
+	(void)state;
+	unpack_init(&u);
+	unpack_hello(&u);
+	assert_int_equal(waits(&u), 0);
+	unpack_open(&u, CONN, WINDOW, 2 * TD_SEC_NS, 1);
+	unpack_key(&u, CONN, TRANSPORT_NONE, 0, 0);
+	/* For a name. */
+	send_silence(&u, SSRC_A, 0, 10);
+	assert_int_equal(waits(&u), 1);
+	unpack_speaker(&u, CONN, SSRC_A, USER_A);
+	assert_int_equal(waits(&u), 0);
+	/* For those before them. */
+	send_silence(&u, SSRC_A, 11, 13);
+	assert_int_equal(waits(&u), 0);
+	/* Far from all others: what it is the next one tells. */
+	unpack_rtp(&u, CONN, AT(13), SSRC_A, 30000, 13 * STEP, silence, 3);
+	assert_int_equal(waits(&u), 1);
+	send_silence(&u, SSRC_A, 14, 15);
+	assert_int_equal(waits(&u), 0);
+	/* For a key. */
+	unpack_dave_passthrough(&u, CONN, 0);
+	unpack_rtp(&u, CONN, AT(15), SSRC_A, 15, 15 * STEP, sealed, len);
+	assert_int_equal(waits(&u), 1);
+	unpack_dave_secret(sender.secret, USER_A, 1);
+	unpack_dave_epoch(&u, CONN, AT(15), 1, &sender, 1);
+	assert_int_equal(waits(&u), 0);
+	unpack_free(&u);
+}
+
 static void a_full_hold_drops_the_oldest(void **state)
 {
 	struct unpack u;
@@ -819,6 +864,7 @@ int main(void)
 		cmocka_unit_test(rtcp_nobody_wants_is_counted_alone),
 		cmocka_unit_test(held_packets_are_replayed_as_they_came),
 		cmocka_unit_test(a_hold_ends_without_a_name),
+		cmocka_unit_test(a_pong_says_what_waits),
 		cmocka_unit_test(a_full_hold_drops_the_oldest),
 		cmocka_unit_test(an_ssrc_is_re_assigned),
 		cmocka_unit_test(speakers_do_not_mix),

@@ -55,6 +55,7 @@ struct unpack {
 	struct got_opus *opus;
 	size_t opuses;
 	size_t rtcps, echoes, pongs, readies, logs, counter_messages;
+	uint32_t waits; /* of the last pong */
 	uint64_t last_echo;
 	uint8_t rtcp[IPC_MAX_DGRAM];
 	size_t rtcp_len;
@@ -161,6 +162,8 @@ static inline void unpack_collect(struct unpack *u)
 				u->log[m.data_len] = '\0';
 			} else {
 				u->pongs += m.hdr.type == IPC_PONG;
+				if (m.hdr.type == IPC_PONG)
+					u->waits = ((const struct ipc_pong *)m.body)->waits;
 				u->readies += m.hdr.type == IPC_READY;
 			}
 		}

@@ -9,16 +9,15 @@ seed=${SEED:-$(date +%s)}
 together=9
 formats=format=wav+flac+mp3+opus
 
-# Speakers who do not stop; a guild for each of the receivers that run together, a third of them
-# encrypted end to end.
+# Speakers who do not stop; a guild for each of the receivers that run together. In the clear: into an
+# encrypted call whoever was killed comes back by a commit of the others, which takes them seconds.
 talkers() {
 	speakers='{ "start_ms": 0, "spurt_ms": 0, "speaking_delay_ms": 300 }, { "start_ms": 300, "spurt_ms": 0 }'
 	printf '{ "seed": 8, "seconds": 14400, "guilds": ['
 	slot=0
 	while [ $slot -lt $together ]; do
 		[ $slot -eq 0 ] || printf ','
-		[ $((slot % 3)) -eq 1 ] && dave=true || dave=false
-		printf '{ "dave": %s, "speakers": [ %s ] }' $dave "$speakers"
+		printf '{ "speakers": [ %s ] }' "$speakers"
 		slot=$((slot + 1))
 	done
 	printf '] }\n'

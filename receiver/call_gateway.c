@@ -287,6 +287,8 @@ static void call_act(struct call *c, const struct vgw_action *a)
 		log_info("connected again, same session");
 		call_emit(c, "reconnected", NULL, NULL);
 		call_post_mark(c, "reconnected", "same session");
+		dave_session_resumed(c->dave);
+		call_dave_pump(c);
 		break;
 	case VGW_NEED_INFO:
 		act_need_info(c, a);

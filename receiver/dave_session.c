@@ -77,14 +77,18 @@ void dave_session_reset(struct dave_session *d, uint64_t channel_id, uint64_t no
 	dave_say_passthrough(d, UINT64_MAX);
 }
 
+static int say_package(struct dave_session *d)
+{
+	return dave_say(d, KEY_PACKAGE, d->group.package->bytes, d->group.package->package.raw.len);
+}
+
 /* Section 4, INIT. Without memory it is done with the next input. */
 static int begin(struct dave_session *d)
 {
 	int r = dave_group_begin(&d->group);
 
 	if (r == TD_OK)
-		r = dave_say(d, KEY_PACKAGE, d->group.package->bytes,
-			d->group.package->package.raw.len);
+		r = say_package(d);
 	d->begin_due = r < 0;
 	return r;
 }
@@ -240,6 +244,13 @@ void dave_session_version(struct dave_session *d, unsigned version, uint64_t now
 		open_group(d, version);
 	else if (d->version != 0)
 		become_plain(d);
+}
+
+void dave_session_resumed(struct dave_session *d)
+{
+	dave_queue_recycle(&d->queue);
+	if (d->version > 0 && d->group.package != NULL && !dave_group_is_established(&d->group))
+		say_package(d);
 }
 
 void dave_session_user(struct dave_session *d, uint64_t user_id, bool present)

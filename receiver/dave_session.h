@@ -73,6 +73,9 @@ void dave_session_reset(struct dave_session *d, uint64_t channel_id, uint64_t no
 /* Session description (opcode 4) named this version. Comes again with every new transport key: only
  * a version that differs, or the first one since a reset, begins anything. */
 void dave_session_version(struct dave_session *d, unsigned version, uint64_t now_ns);
+/* The connection was lost and stands again, same session: what was said last may not have arrived.
+ * A key package that nothing has come of yet is said again. */
+void dave_session_resumed(struct dave_session *d);
 /* Opcodes 11 and 13: who may be in the group. */
 void dave_session_user(struct dave_session *d, uint64_t user_id, bool present);
 /* Opcodes 21, 22 and 24 (data: the JSON of d) and 25, 27, 29 and 30 (data: the payload behind seq

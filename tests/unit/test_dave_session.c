@@ -89,9 +89,12 @@ static void first(void **state)
 	struct sim *s = sim_new(2);
 	size_t i = sim_client(s);
 	struct dave_session *d = s->c[i].d;
-	uint8_t sender[128];
+	uint8_t sender[128], before[1024];
 
 	(void)state;
+	dave_session_resumed(d);
+	sim_take(&s->c[i]);
+	assert_int_equal(s->c[i].n_packages, 0);
 	dave_session_version(d, 1, s->now_ns);
 	sim_take(&s->c[i]);
 	assert_int_equal(s->c[i].n_packages, 1);
@@ -118,6 +121,13 @@ static void first(void **state)
 	assert_int_equal(sim_say(s, i, 25, s->sender, s->sender_len - 1), TD_ERR_MALFORMED);
 	assert_memory_equal(d->group.sender, s->sender, s->sender_len);
 	assert_int_equal(s->c[i].pass_until_ns, UINT64_MAX);
+	/* The connection was cut, and perhaps before the key package had arrived. */
+	assert_true(s->c[i].package.len <= sizeof(before));
+	memcpy(before, s->c[i].package.b, s->c[i].package.len);
+	dave_session_resumed(d);
+	sim_take(&s->c[i]);
+	assert_int_equal(s->c[i].n_packages, 2);
+	assert_memory_equal(s->c[i].package.b, before, s->c[i].package.len);
 	sim_free(s);
 }
 
@@ -138,6 +148,9 @@ static void two(void **state)
 		assert_int_equal(s->c[1].n_commits, 1);
 		sim_announce(s, winner, 0);
 		sim_check(s);
+		dave_session_resumed(s->c[0].d);
+		sim_take(&s->c[0]);
+		assert_int_equal(s->c[0].n_packages, 1);
 		assert_int_equal(s->c[0].epoch, 1);
 		c = &s->c[1 - winner];
 		assert_int_equal(c->n_ready, 0); /* id 0 is executed at once */

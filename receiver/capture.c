@@ -2,15 +2,18 @@
 #include "receiver/capture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pcap/pcap.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "receiver/pcap_file.h"
 
 /* No call is silent for that long and goes on in the same capture. */
 #define CLOCK_SET_NS (3600 * TD_SEC_NS)
@@ -19,6 +22,7 @@
 enum { READ_AT_ONCE = 64 * 1024 };
 
 struct capture {
+	struct pcap_file *plain; /* one of these two */
 	pcap_t *pcap;
 	char *buf; /* of its file */
 	int link_type;
@@ -26,14 +30,15 @@ struct capture {
 	uint64_t start_utc_ns, last_utc_ns, at_ns, cut, steps;
 };
 
-/* As libpcap opens it, "-" included, but read in larger pieces, and by one thread. */
-static pcap_t *open_file(struct capture *c, const char *path, char why[static PCAP_ERRBUF_SIZE])
+/* By libpcap, in larger pieces than it asks for, and by one thread. Takes fd over. */
+static pcap_t *open_pcap(struct capture *c, int fd, char why[static PCAP_ERRBUF_SIZE])
 {
-	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
+	FILE *file = fd == STDIN_FILENO ? stdin : fdopen(fd, "rb");
 	pcap_t *pcap;
 
 	if (file == NULL) {
 		snprintf(why, PCAP_ERRBUF_SIZE, "%s", strerror(errno));
+		close(fd);
 		return NULL;
 	}
 	if (file != stdin && (c->buf = malloc(READ_AT_ONCE)) != NULL)
@@ -45,6 +50,25 @@ static pcap_t *open_file(struct capture *c, const char *path, char why[static PC
 	return pcap;
 }
 
+static int open_file(struct capture *c, const char *path, char why[static PCAP_ERRBUF_SIZE])
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		snprintf(why, PCAP_ERRBUF_SIZE, "%s", strerror(errno));
+		return TD_ERR_IO;
+	}
+	if (!is_stdin && pcap_file_new(&c->plain, fd) == TD_OK) {
+		c->link_type = pcap_file_link_type(c->plain);
+		return TD_OK;
+	}
+	if ((c->pcap = open_pcap(c, fd, why)) == NULL)
+		return TD_ERR_IO;
+	c->link_type = pcap_datalink(c->pcap);
+	return TD_OK;
+}
+
 int capture_open(struct capture **ret, const char *path, char *err, size_t err_len)
 {
 	struct capture *c = calloc(1, sizeof(*c));
@@ -53,12 +77,10 @@ int capture_open(struct capture **ret, const char *path, char *err, size_t err_l
 
 	if (c == NULL)
 		goto out;
-	r = TD_ERR_IO;
-	if ((c->pcap = open_file(c, path, why)) == NULL) {
+	if ((r = open_file(c, path, why)) != TD_OK) {
 		snprintf(err, err_len, "%s", why);
 		goto out;
 	}
-	c->link_type = pcap_datalink(c->pcap);
 	if (!link_type_known(c->link_type)) {
 		const char *name = pcap_datalink_val_to_description(c->link_type);
 
@@ -81,6 +103,7 @@ void capture_close(struct capture *c)
 		return;
 	if (c->pcap != NULL)
 		pcap_close(c->pcap); /* closes the file */
+	pcap_file_free(c->plain);
 	free(c->buf);
 	free(c);
 }
@@ -90,10 +113,8 @@ void capture_close(struct capture *c)
  * it is that late again, or goes on from there when it was far; set ahead by more than any pause,
  * it goes on as if the next packet had followed at once. A recording is as long as the call was.
  */
-static void capture_time(struct capture *c, const struct pcap_pkthdr *header)
+static void capture_time(struct capture *c, uint64_t utc_ns)
 {
-	/* With nanosecond precision tv_usec holds nanoseconds. */
-	uint64_t utc_ns = (uint64_t)header->ts.tv_sec * TD_SEC_NS + (uint64_t)header->ts.tv_usec;
 	int64_t step_ns = (int64_t)(utc_ns - c->last_utc_ns);
 
 	if (!c->started) {
@@ -111,15 +132,36 @@ static void capture_time(struct capture *c, const struct pcap_pkthdr *header)
 	}
 }
 
-int capture_next(struct capture *c, struct capture_packet *ret, char *err, size_t err_len)
+static int next_frame(struct capture *c, struct pcap_frame *ret, char *err, size_t err_len)
 {
 	struct pcap_pkthdr *header;
 	const u_char *frame;
 	int r;
 
-	while ((r = pcap_next_ex(c->pcap, &header, &frame)) == 1) {
-		capture_time(c, header);
-		r = link_udp(&ret->datagram, c->link_type, frame, header->caplen);
+	if (c->plain != NULL)
+		return pcap_file_next(c->plain, ret, err, err_len);
+	r = pcap_next_ex(c->pcap, &header, &frame);
+	if (r == PCAP_ERROR_BREAK)
+		return 0;
+	if (r != 1) {
+		snprintf(err, err_len, "%s", pcap_geterr(c->pcap));
+		return TD_ERR_IO;
+	}
+	/* With nanosecond precision tv_usec holds nanoseconds. */
+	ret->utc_ns = (uint64_t)header->ts.tv_sec * TD_SEC_NS + (uint64_t)header->ts.tv_usec;
+	ret->data = frame;
+	ret->len = header->caplen;
+	return 1;
+}
+
+int capture_next(struct capture *c, struct capture_packet *ret, char *err, size_t err_len)
+{
+	struct pcap_frame f;
+	int r;
+
+	while ((r = next_frame(c, &f, err, err_len)) == 1) {
+		capture_time(c, f.utc_ns);
+		r = link_udp(&ret->datagram, c->link_type, f.data, f.len);
 		if (r == TD_OK) {
 			ret->at_ns = c->at_ns;
 			return 1;
@@ -127,10 +169,7 @@ int capture_next(struct capture *c, struct capture_packet *ret, char *err, size_
 		if (r == TD_ERR_TRUNCATED)
 			c->cut++;
 	}
-	if (r == PCAP_ERROR_BREAK)
-		return 0;
-	snprintf(err, err_len, "%s", pcap_geterr(c->pcap));
-	return TD_ERR_IO;
+	return r;
 }
 
 uint64_t capture_start_utc_ns(const struct capture *c)

@@ -7,7 +7,7 @@
 
 #include "receiver/link_layer.h"
 
-/* A capture file, read from its beginning to its end (libpcap: pcap and pcapng). */
+/* A capture file, read from its beginning to its end: pcap and pcapng. */
 struct capture;
 
 struct capture_packet {

@@ -518,7 +518,8 @@ int main(int argc, char **argv)
 	if (wanted("latency"))
 		bench_latency();
 	if (wanted("idle")) {
-		bench_idle(false);
+		if (!o.tls)
+			bench_idle(false);
 		bench_idle(true);
 	}
 	if (!o.keep)

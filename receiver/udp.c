@@ -76,6 +76,7 @@ struct udp {
 	uint32_t nonce, keepalives, timestamp;
 	uint16_t sequence;
 	unsigned silence_left;
+	bool media; /* udp_media() was called */
 };
 
 /* One batch for all connections: the network thread reads one socket at a time. */
@@ -430,8 +431,12 @@ static void on_silence(uv_timer_t *timer)
 	len = transport_seal(u->transport, packet, header, sizeof(header), silence, sizeof(silence),
 		u->nonce++);
 	send_quietly(u, packet, len);
-	if (--u->silence_left == 0)
-		uv_timer_stop(timer);
+	if (--u->silence_left > 0)
+		return;
+	uv_timer_stop(timer);
+	/* Nothing more is sealed on this socket. */
+	transport_free(u->transport);
+	u->transport = NULL;
 }
 
 static int socket_open(const struct udp_conf *conf)
@@ -519,6 +524,8 @@ int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TR
 	struct transport *t;
 	int r;
 
+	if (u->media && u->silence_left == 0)
+		return TD_OK; /* nothing will be sealed with it */
 	if ((r = transport_new(&t, mode, key)) != TD_OK)
 		return r;
 	transport_free(u->transport);
@@ -530,6 +537,7 @@ void udp_media(struct udp *u)
 {
 	if (u->transport == NULL)
 		return;
+	u->media = true;
 	u->silence_left = SILENCE_PACKETS;
 	uv_timer_start(&u->silence, on_silence, 0, SILENCE_MS);
 	uv_timer_start(&u->keepalive, on_keepalive, 0, 0);

@@ -2,6 +2,7 @@
 #include "receiver/udp.h"
 
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/rtp.h"
 
 /* Two connections to a server that is us. */
 enum { CONNECTIONS = 2, LONG_MS = 100000 };
@@ -303,6 +305,63 @@ static void of_others(void **state)
 	close(third);
 }
 
+/* What the server gets until one packet opens that was sealed with this key; keepalives between. */
+static void hears_silence(struct place *p, struct transport *key)
+{
+	uint8_t data[200], plain[200];
+	size_t plain_len = 0;
+	ssize_t len;
+
+	do {
+		uv_run(&p->loop, UV_RUN_NOWAIT);
+		len = recv(p->peer, data, sizeof(data), MSG_DONTWAIT);
+	} while (len <= 8);
+	assert_int_equal(transport_open(key, plain, &plain_len, data, (size_t)len, RTP_MIN_HEADER),
+		TD_OK);
+	assert_int_equal(plain_len, 3);
+}
+
+static void silences(struct place *p, struct udp *u, struct transport *const key[static 2],
+	const uint8_t bytes[static 2][TRANSPORT_KEY_LEN])
+{
+	uint8_t data[200];
+
+	assert_int_equal(udp_key(u, TRANSPORT_AES256_GCM, bytes[0]), TD_OK);
+	udp_media(u);
+	hears_silence(p, key[0]);
+	assert_int_equal(udp_key(u, TRANSPORT_AES256_GCM, bytes[1]), TD_OK);
+	for (int i = 1; i < 5; i++)
+		hears_silence(p, key[1]);
+	assert_int_equal(udp_key(u, TRANSPORT_AES256_GCM, bytes[0]), TD_OK);
+	for (uint64_t until_ns = td_mono_ns() + 60 * TD_MS_NS; td_mono_ns() < until_ns;) {
+		uv_run(&p->loop, UV_RUN_NOWAIT);
+		assert_true(recv(p->peer, data, sizeof(data), MSG_DONTWAIT) <= 8);
+	}
+}
+
+/* Five packets open the way back, with the newest key; then no key is kept for more. */
+static void silence_and_no_key(void **state)
+{
+	const uint8_t bytes[2][TRANSPORT_KEY_LEN] = { { 1 }, { 2 } };
+	static struct place p;
+	struct transport *key[2];
+	struct mallinfo2 before;
+
+	(void)state;
+	place_open(&p, LONG_MS);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(transport_new(&key[i], TRANSPORT_AES256_GCM, bytes[i]), TD_OK);
+	udp_media(p.conn[1].udp); /* without a key: nothing */
+	/* The first time the library fetches its ciphers. */
+	silences(&p, p.conn[0].udp, key, bytes);
+	before = mallinfo2();
+	silences(&p, p.conn[1].udp, key, bytes);
+	assert_true(mallinfo2().uordblks <= before.uordblks + 256);
+	for (int i = 0; i < 2; i++)
+		transport_free(key[i]);
+	place_close(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +373,7 @@ int main(void)
 		cmocka_unit_test(without_a_wait),
 		cmocka_unit_test(one_goes),
 		cmocka_unit_test(of_others),
+		cmocka_unit_test(silence_and_no_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,7 @@ void dave_session_free(struct dave_session *d)
 		return;
 	dave_group_free(&d->group);
 	dave_queue_free(&d->queue);
+	free(d->taken);
 	free(d);
 }
 
@@ -391,9 +392,12 @@ static int take_epoch(struct dave_session *d, struct mls_group *next, uint16_t i
 	const uint8_t hash[static MLS_HASH_LEN], uint64_t now_ns)
 {
 	size_t at = d->n_taken % DAVE_MAX_TAKEN;
-	int r;
+	int r = TD_OK;
 
-	if ((r = dave_say_epoch(d, next)) < 0) {
+	if (d->taken == NULL &&
+		(d->taken = reallocarray(NULL, DAVE_MAX_TAKEN, sizeof(*d->taken))) == NULL)
+		r = TD_ERR_NOMEM;
+	if (r < 0 || (r = dave_say_epoch(d, next)) < 0) {
 		mls_group_free(next);
 		return r;
 	}

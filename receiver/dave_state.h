@@ -51,8 +51,9 @@ struct dave_session {
 	bool begin_due; /* there was no memory for it */
 	struct dave_failing failing[DAVE_MAX_FAILING];
 
-	uint8_t taken[DAVE_MAX_TAKEN][MLS_HASH_LEN]; /* commits and welcomes, a ring of hashes */
-	size_t n_taken;                              /* ever */
+	/* Commits and welcomes, a ring of DAVE_MAX_TAKEN hashes; NULL before the first. */
+	uint8_t (*taken)[MLS_HASH_LEN];
+	size_t n_taken; /* ever */
 };
 
 /* Actions. All return TD_OK or TD_ERR_NOMEM, and then nothing was added. */

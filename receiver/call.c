@@ -63,7 +63,8 @@ static bool info_whole(const struct connection_info *info)
 /* Connects as soon as everything needed for it is known, and anew when it has changed. */
 static void info_changed(struct call *c)
 {
-	struct vgw_conf conf = { .random = call_random,
+	struct vgw_conf conf = { .info = c->info,
+		.random = call_random,
 		.utc_ms = on_utc_ms,
 		.user = c,
 		.max_dave_version = DAVE_MAX_VERSION };
@@ -71,16 +72,12 @@ static void info_changed(struct call *c)
 	if (c->ended || !info_whole(c->info))
 		return;
 	uv_timer_stop(&c->rejoin);
-	if (c->vgw != NULL) {
+	if (c->vgw != NULL)
 		vgw_new_info(c->vgw, c->info, td_mono_ns());
-	} else {
-		conf.info = *c->info;
-		if (vgw_new(&c->vgw, &conf) == TD_OK)
-			vgw_start(c->vgw, td_mono_ns());
-		else
-			log_error("out of memory");
-		connection_info_wipe(&conf.info);
-	}
+	else if (vgw_new(&c->vgw, &conf) == TD_OK)
+		vgw_start(c->vgw, td_mono_ns());
+	else
+		log_error("out of memory");
 	if (c->vgw != NULL)
 		call_pump(c);
 }

@@ -48,7 +48,7 @@ struct vgw_held {
 };
 
 struct vgw {
-	struct vgw_conf conf;         /* its info is zero: that lives in *info */
+	struct vgw_conf conf;         /* its info is NULL: that lives in *info */
 	struct connection_info *info; /* locked memory */
 	struct vgw_queue queue;
 	enum vgw_state state;

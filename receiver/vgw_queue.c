@@ -9,8 +9,8 @@
 #include "common/locked.h"
 
 /* One input makes fewer than this but for a list of users, so there is room for the rest even when
- * memory is short. */
-enum { QUEUE_START = 64 };
+ * memory is short. Every connection has it, and says nothing for minutes. */
+enum { QUEUE_START = 16 };
 
 struct vgw_block {
 	struct vgw_block *next;
@@ -22,7 +22,6 @@ struct vgw_block {
 int vgw_queue_init(struct vgw_queue *q)
 {
 	memset(q, 0, sizeof(*q));
-	/* Not cleared: most of it is never touched, and costs no memory then. */
 	if ((q->v = reallocarray(NULL, QUEUE_START, sizeof(*q->v))) == NULL)
 		return TD_ERR_NOMEM;
 	q->cap = QUEUE_START;
@@ -123,8 +122,14 @@ void *vgw_queue_alloc(struct vgw_queue *q, size_t n, bool secret)
 
 void vgw_queue_recycle(struct vgw_queue *q)
 {
+	struct vgw_action *v;
+
 	if (q->head != q->len)
 		return;
 	q->head = q->len = q->answer_at = 0;
 	free_blocks(q);
+	if (q->cap > QUEUE_START && (v = reallocarray(q->v, QUEUE_START, sizeof(*v))) != NULL) {
+		q->v = v;
+		q->cap = QUEUE_START;
+	}
 }

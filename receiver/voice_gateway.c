@@ -314,13 +314,13 @@ int vgw_new(struct vgw **ret, const struct vgw_conf *conf)
 	if (sodium_init() < 0 || (g = calloc(1, sizeof(*g))) == NULL)
 		goto out;
 	g->conf = *conf;
-	connection_info_wipe(&g->conf.info);
+	g->conf.info = NULL;
 	g->timer_at = g->beat_at = VGW_NEVER;
 	g->seq = -1;
 	g->held_end = &g->held;
 	if ((g->info = locked_new(sizeof(*g->info))) == NULL || vgw_queue_init(&g->queue) != TD_OK)
 		goto out;
-	*g->info = conf->info;
+	*g->info = *conf->info;
 	*ret = g;
 	g = NULL;
 	r = TD_OK;

@@ -87,7 +87,7 @@ struct vgw_action {
 };
 
 struct vgw_conf {
-	struct connection_info info; /* copied to locked memory */
+	const struct connection_info *info; /* copied to locked memory; borrowed for the call */
 	/* Uniform random bytes; for jitter and the heartbeat nonce. */
 	void (*random)(void *user, uint8_t *out, size_t len);
 	void *user;

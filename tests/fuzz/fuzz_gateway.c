@@ -347,7 +347,8 @@ static void step(struct model *m)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct model m = { .now_ns = 1000 * TD_SEC_NS };
-	struct vgw_conf conf = { .info = model_info(0),
+	struct connection_info info = model_info(0);
+	struct vgw_conf conf = { .info = &info,
 		.random = model_random,
 		.user = &m,
 		.max_dave_version = 1 };

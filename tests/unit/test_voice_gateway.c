@@ -23,6 +23,7 @@
 
 #include "common/clock.h"
 #include "common/err.h"
+#include "receiver/vgw_queue.h"
 #include "receiver/voice_gateway.h"
 
 struct step {
@@ -89,7 +90,8 @@ static struct connection_info info_named(const char *name)
 
 static void rig_up(struct rig *t, const char *info)
 {
-	struct vgw_conf conf = { .info = info_named(info),
+	struct connection_info said = info_named(info);
+	struct vgw_conf conf = { .info = &said,
 		.random = rig_random,
 		.user = t,
 		.utc_ms = rig_utc_ms,
@@ -1204,6 +1206,37 @@ static void test_sizes(void **state)
 	free(text);
 }
 
+/* What a long list took is given back once it was taken, not before. */
+static void test_queue_shrinks(void **state)
+{
+	struct vgw_queue q;
+	struct vgw_action a;
+	uint64_t i, taken = 0;
+	size_t small;
+
+	(void)state;
+	assert_int_equal(vgw_queue_init(&q), TD_OK);
+	small = q.cap;
+	for (i = 0; i < 1000; i++)
+		vgw_queue_push(&q, VGW_USER_JOINED)->user_id = i;
+	vgw_queue_recycle(&q);
+	for (i = 0; i < 1000; i++) {
+		assert_int_equal(vgw_queue_next(&q, &a), 1);
+		taken += a.user_id == i;
+	}
+	assert_int_equal(taken, 1000);
+	assert_true(q.cap >= 1000);
+	vgw_queue_recycle(&q);
+	assert_int_equal(q.cap, small);
+	assert_true(small * sizeof(*q.v) <= 2048); /* each connection has one */
+	for (i = 0; i < 40; i++)
+		vgw_queue_push(&q, VGW_USER_JOINED)->user_id = i;
+	for (i = 0; vgw_queue_next(&q, &a) == 1; i++)
+		assert_int_equal(a.user_id, i);
+	assert_int_equal(i, 40);
+	vgw_queue_free(&q);
+}
+
 /* A message there is no memory for costs the connection and comes again. (Not always: jansson calls
  * some failures invalid tokens.) */
 static int allocations; /* that succeed; negative: all */
@@ -2098,6 +2131,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_json),
 		cmocka_unit_test(test_warnings_are_few),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_queue_shrinks),
 		cmocka_unit_test(test_out_of_memory),
 		cmocka_unit_test(test_actions_wait),
 		cmocka_unit_test(test_close_codes),

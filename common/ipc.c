@@ -35,18 +35,13 @@ const char *ipc_type_name(uint16_t type)
 	return rule != NULL ? rule->name : "?";
 }
 
-static size_t padded(size_t len)
-{
-	return (len + 7) & ~(size_t)7;
-}
-
 /* Of a whole message that begins at `at`. */
 static size_t wire_size(const uint8_t *at)
 {
 	struct ipc_hdr hdr;
 
 	memcpy(&hdr, at, sizeof(hdr));
-	return sizeof(hdr) + padded(hdr.len);
+	return ipc_wire_size(hdr.len);
 }
 
 /* ---- receiving ---- */
@@ -121,6 +116,7 @@ int ipc_reader_next(struct ipc_reader *r, struct ipc_msg *ret)
 	size_t have = r->tail - r->head;
 	const struct ipc_rule *rule;
 	struct ipc_hdr hdr;
+	size_t size;
 
 	forget_secret(r);
 	if (r->broken)
@@ -134,15 +130,16 @@ int ipc_reader_next(struct ipc_reader *r, struct ipc_msg *ret)
 		r->broken = true;
 		return TD_ERR_MALFORMED;
 	}
-	if (have - sizeof(hdr) < padded(hdr.len))
+	size = ipc_wire_size(hdr.len);
+	if (have < size)
 		return 0;
 
 	ret->hdr = hdr;
 	ret->body = at + sizeof(hdr);
 	ret->data = at + sizeof(hdr) + rule->fixed;
 	ret->data_len = hdr.len - rule->fixed;
-	r->head += sizeof(hdr) + padded(hdr.len);
-	r->secret = hdr.type == IPC_KEY || hdr.type == IPC_DAVE_EPOCH ? padded(hdr.len) : 0;
+	r->head += size;
+	r->secret = hdr.type == IPC_KEY || hdr.type == IPC_DAVE_EPOCH ? size - sizeof(hdr) : 0;
 	return 1;
 }
 
@@ -199,7 +196,7 @@ uint8_t *ipc_queue_put_room(struct ipc_queue *q, enum ipc_type type, uint64_t co
 	struct ipc_hdr hdr = { .len = (uint32_t)(body_len + data_len),
 		.type = (uint16_t)type,
 		.conn = conn };
-	size_t total = sizeof(hdr) + padded(hdr.len);
+	size_t total = ipc_wire_size(hdr.len);
 	uint8_t *at;
 
 	if (queue_grow(q, total) != TD_OK)
@@ -208,7 +205,7 @@ uint8_t *ipc_queue_put_room(struct ipc_queue *q, enum ipc_type type, uint64_t co
 	memcpy(at, &hdr, sizeof(hdr));
 	if (body_len > 0)
 		memcpy(at + sizeof(hdr), body, body_len);
-	memset(at + sizeof(hdr) + hdr.len, 0, padded(hdr.len) - hdr.len);
+	memset(at + sizeof(hdr) + hdr.len, 0, total - sizeof(hdr) - hdr.len);
 	q->len += total;
 	return at + sizeof(hdr) + body_len;
 }

@@ -208,8 +208,8 @@ struct ipc_counters {
 	uint64_t delta[COUNTER_COUNT];
 };
 
-/* PONG: the answer to PING. waits, 1: some packet waits for a name or a key, or to be told from a
- * stray one; 0: none waits for more than those before it. */
+/* PONG: the answer to PING. waits, 1: some packet waits for a name, for a key, or for the next one
+ * to tell what it was; 0: none waits for more than those before it. */
 struct ipc_pong {
 	uint32_t waits;
 	uint32_t zero;
@@ -299,6 +299,12 @@ struct ipc_msg {
 	const uint8_t *data;
 	size_t data_len;
 };
+
+/* Of a whole message with so many bytes behind its header, zeros and all. */
+static inline size_t ipc_wire_size(uint32_t len)
+{
+	return sizeof(struct ipc_hdr) + ((len + (size_t)7) & ~(size_t)7);
+}
 
 /* The name of a type as in the list ("PACKET"); "?" for a number not in it. */
 const char *ipc_type_name(uint16_t type);

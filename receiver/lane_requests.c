@@ -189,7 +189,7 @@ int lane_requests_write(struct lane_requests *q, int fd)
 		struct ipc_hdr hdr;
 
 		memcpy(&hdr, from->buf + from->head + at, sizeof(hdr));
-		total = sizeof(hdr) + ((hdr.len + 7) & ~(size_t)7);
+		total = ipc_wire_size(hdr.len);
 		if (hdr.type == IPC_PING)
 			pings[found++] = at;
 	}
@@ -454,6 +454,7 @@ void lane_requests_epoch(struct lane_requests *q, uint64_t conn, struct lane_epo
 		return;
 	}
 	e->body.no = ++q->epochs;
+	lane_thread_epoch(q->thread, e->body.no);
 	time_told(q, e->body.at_ns);
 	lane_requests_add(q, conn, IPC_DAVE_EPOCH, &e, sizeof(e));
 }
@@ -486,7 +487,7 @@ static bool next_waiting(const struct ipc_queue *from, size_t *at, struct ipc_pa
 
 	for (; *at < from->head + from->len; *at += *ret_total) {
 		memcpy(&hdr, from->buf + *at, sizeof(hdr));
-		*ret_total = sizeof(hdr) + ((hdr.len + 7) & ~(size_t)7);
+		*ret_total = ipc_wire_size(hdr.len);
 		if (hdr.type != IPC_PACKET)
 			continue;
 		*ret_at = *at + sizeof(hdr);
@@ -547,7 +548,7 @@ static void shed(struct lane_requests *q, size_t keep)
 		size_t len;
 
 		memcpy(&hdr, from->buf + at, sizeof(hdr));
-		total = sizeof(hdr) + ((hdr.len + 7) & ~(size_t)7);
+		total = ipc_wire_size(hdr.len);
 		if (hdr.type != IPC_PACKET)
 			continue;
 		left -= total;

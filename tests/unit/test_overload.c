@@ -75,7 +75,7 @@ static struct waits look(const struct rig *g)
 		uint64_t ms;
 
 		memcpy(&hdr, q->buf + at, sizeof(hdr));
-		total = sizeof(hdr) + ((hdr.len + 7) & ~(size_t)7);
+		total = ipc_wire_size(hdr.len);
 		if (hdr.type != IPC_PACKET)
 			continue;
 		memcpy(&p, q->buf + at + sizeof(hdr), sizeof(p));

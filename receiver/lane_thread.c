@@ -52,7 +52,8 @@ struct lane_thread {
 	size_t allowed_count, allowed_cap;
 
 	atomic_uint_fast64_t heard, pongs, newest_ns;
-	atomic_bool waits; /* of the latest pong */
+	atomic_uint_least32_t epoch_no; /* the latest */
+	atomic_bool waits;              /* of the latest pong */
 	atomic_bool waiting;
 	struct sink_working working;
 
@@ -338,6 +339,14 @@ static void count_up(atomic_uint_fast64_t *n)
 
 /* ---- messages from the worker, which may have been taken over ---- */
 
+/* Numbers that are too high would stand for the latest epochs, and push the real ones out of what
+ * is known of their nonces. */
+static bool is_epoch(const struct lane_thread *t, uint8_t flags, uint32_t no)
+{
+	return (flags & IPC_FRAME_DAVE_OPENED) == 0 ||
+		no <= atomic_load_explicit(&t->epoch_no, memory_order_relaxed);
+}
+
 static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 {
 	const struct ipc_frame *f = msg->body;
@@ -346,7 +355,8 @@ static int on_frame(struct lane_thread *t, const struct ipc_msg *msg)
 
 	if (f->samples == 0 || f->samples > 5760 || f->channels < 1 || f->channels > 2 ||
 		f->kind >= IPC_FRAME_KINDS || msg->data_len != 2u * f->samples * f->channels ||
-		f->recovered + f->concealed > f->lost || !may_name(t, msg->hdr.conn, f->user_id) ||
+		f->recovered + f->concealed > f->lost || !is_epoch(t, f->flags, f->epoch_no) ||
+		!may_name(t, msg->hdr.conn, f->user_id) ||
 		f->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
 	if (!delivered_frame(&t->delivered, msg->hdr.conn, f))
@@ -380,7 +390,7 @@ static int on_opus(struct lane_thread *t, const struct ipc_msg *msg)
 
 	if (o->samples == 0 || o->samples > 5760 || msg->data_len == 0 ||
 		opus_packet_samples(msg->data, msg->data_len) != o->samples || o->lost > MAX_LOST ||
-		!may_name(t, msg->hdr.conn, o->user_id) ||
+		!is_epoch(t, o->flags, o->epoch_no) || !may_name(t, msg->hdr.conn, o->user_id) ||
 		o->arrival_ns > atomic_load_explicit(&t->newest_ns, memory_order_relaxed))
 		return TD_ERR_MALFORMED;
 	if (!delivered_opus(&t->delivered, msg->hdr.conn, o))
@@ -698,6 +708,11 @@ void lane_thread_worker(struct lane_thread *t, int reply_fd)
 void lane_thread_newest(struct lane_thread *t, uint64_t arrival_ns)
 {
 	atomic_store_explicit(&t->newest_ns, arrival_ns, memory_order_relaxed);
+}
+
+void lane_thread_epoch(struct lane_thread *t, uint32_t no)
+{
+	atomic_store_explicit(&t->epoch_no, no, memory_order_relaxed);
 }
 
 uint64_t lane_thread_heard(const struct lane_thread *t)

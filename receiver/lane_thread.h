@@ -113,6 +113,10 @@ void lane_thread_used(const struct lane_thread *t, uint64_t conn, uint32_t epoch
  * arrived later. */
 void lane_thread_newest(struct lane_thread *t, uint64_t arrival_ns);
 
+/* The number of the latest epoch the worker was given: nothing that comes back was opened with a
+ * later one. */
+void lane_thread_epoch(struct lane_thread *t, uint32_t no);
+
 /* For the watchdog: how many messages have come back in all, and whether the thread is waiting for
  * more right now (and not, say, for a disk). Any thread. */
 uint64_t lane_thread_heard(const struct lane_thread *t);

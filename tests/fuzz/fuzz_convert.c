@@ -11,20 +11,13 @@
 #include "common/err.h"
 #include "sinks/convert/reel.h"
 #include "sinks/convert/session_file.h"
+#include "tests/fuzz/check.h"
 
 /*
  * What convert reads. The first byte of an input picks one: a --raw text; the .json of captured
  * samples and samples with it; a manifest and the tracks in it; a sound file, whole.
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(x)                                                                \
-	do {                                                                    \
-		if (!(x)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                \
-		}                                                               \
-	} while (0)
 
 /* What comes out is never more than what is in that many bytes, silence apart. */
 enum { BLOCK = 512, READS_MAX = 20000 };

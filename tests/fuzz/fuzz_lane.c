@@ -29,16 +29,10 @@
 #include "receiver/lane_thread.h"
 #include "sinks/host.h"
 #include "sinks/outfile.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(x)                                                                \
-	do {                                                                    \
-		if (!(x)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                \
-		}                                                               \
-	} while (0)
 #define START TD_REPLAY_BASE_NS
 
 enum { CONNS = 2, STEPS_MAX = 600, WORKERS_MAX = 8, SAID_MAX = 1 << 20, FILES_MAX = 4096 };
@@ -580,6 +574,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	sem_init(&g.closed, 0, 0);
 	conf.decodes = (setup & 8) == 0;
 	CHECK(lane_thread_new(&g.thread, &conf) == TD_OK);
+	lane_thread_epoch(g.thread, 128);
 	/* Users 1 to 3 of the first connection, 1 and 2 of the second, and nobody else. */
 	for (uint64_t user = 1; user <= 3; user++)
 		lane_thread_allow(g.thread, 1, user);

@@ -16,16 +16,9 @@
 #include "sinks/inspect.h"
 #include "sinks/plugin.h"
 #include "sinks/spec.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(x)                                                                \
-	do {                                                                    \
-		if (!(x)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                \
-		}                                                               \
-	} while (0)
 
 enum { TEXTS_MAX = 256, TABLE_MAX = REGISTRY_OPTIONS_MAX + 2 };
 

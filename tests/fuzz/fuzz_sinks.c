@@ -14,6 +14,7 @@
 #include "sinks/outfile.h"
 #include "sinks/timeline.h"
 #include "sinks/track.h"
+#include "tests/fuzz/check.h"
 
 /*
  * The first byte of an input picks one of three: a --sink text; frames on tracks that check what
@@ -21,13 +22,6 @@
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(x)                                                                \
-	do {                                                                    \
-		if (!(x)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                \
-		}                                                               \
-	} while (0)
 #define START (1000 * TD_SEC_NS)
 
 static void fuzz_spec(struct rd *r)

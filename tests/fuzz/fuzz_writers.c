@@ -11,17 +11,10 @@
 
 #include "common/bytes.h"
 #include "sinks/registry.h"
+#include "tests/fuzz/check.h"
 #include "tests/unit/sparse_output.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(x)                                                                \
-	do {                                                                    \
-		if (!(x)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                \
-		}                                                               \
-	} while (0)
 
 enum { OPS_MAX = 200, SOUND_MAX = 6000, SILENCE_MAX = 48000 * 2, MODEL_MAX = 48000 * 60 };
 

@@ -261,6 +261,35 @@ static void counters_of_others_may_not(void **state)
 	assert_int_equal(g->counted, 0);
 }
 
+/* What was opened is told apart by it: numbers out of the air would push out the real ones. */
+static void epochs_that_are_none_may_not(void **state)
+{
+	struct ipc_frame f = a_frame(0);
+	int16_t pcm[960] = { 0 };
+	struct rig *g = *state;
+	struct ipc_queue q;
+
+	lane_thread_epoch(g->thread, 3);
+	f.flags = IPC_FRAME_DAVE_OPENED;
+	begin(&q);
+	for (f.epoch_no = 3; f.epoch_no <= 4; f.epoch_no++, f.seq++)
+		ipc_queue_put(&q, IPC_FRAME, CONN, &f, sizeof(f), pcm, sizeof(pcm));
+	assert_string_equal(say_all(g, &q), "sent a malformed message");
+	assert_int_equal(g->samples, 960);
+}
+
+static void packets_of_epochs_that_are_none_may_not(void **state)
+{
+	const struct ipc_opus o = { .arrival_ns = NOW,
+		.ssrc = SSRC,
+		.samples = 960,
+		.epoch_no = 1,
+		.flags = IPC_FRAME_DAVE_OPENED };
+	struct rig *g = *state;
+
+	assert_string_not_equal(say(g, IPC_OPUS, &o, sizeof(o), "\xf8\xff\xfe", 3), "");
+}
+
 static void rtcp_that_is_none_may_not(void **state)
 {
 	const struct ipc_rtcp m = { .arrival_ns = NOW, .ssrc = SSRC };
@@ -302,6 +331,8 @@ int main(void)
 		TEST(packets_of_another_length_may_not),
 		TEST(endless_losses_may_not),
 		TEST(counters_of_others_may_not),
+		TEST(epochs_that_are_none_may_not),
+		TEST(packets_of_epochs_that_are_none_may_not),
 		TEST(rtcp_that_is_none_may_not),
 		TEST(rtcp_is_fine),
 		TEST(rtcp_of_the_future_may_not),

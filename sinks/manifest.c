@@ -220,6 +220,24 @@ static void put_pair(struct manifest *m, bool first, uint64_t a, uint64_t b)
 	put_text(m, "]");
 }
 
+/* One that the disk does not give back any more is dropped: no version could ever be written. */
+static void drop_unreadable(struct manifest *m, struct list *list)
+{
+	char copy[COPY_LEN];
+	uint64_t done = 0;
+	size_t n;
+
+	for (; done < list->text.len; done += n) {
+		n = list->text.len - done < sizeof(copy) ? (size_t)(list->text.len - done)
+							 : sizeof(copy);
+		if (spill_read(m->spill, &list->text, done, copy, n) == TD_OK)
+			continue;
+		spill_list_free(&list->text);
+		list->dropped += list->count;
+		list->count = 0;
+	}
+}
+
 /* A member behind others, of the document, but for its end. */
 static void put_list(struct manifest *m, const char *key, const struct list *list)
 {
@@ -233,11 +251,12 @@ static void put_list(struct manifest *m, const char *key, const struct list *lis
 		size_t n = list->text.len - done < sizeof(copy) ? (size_t)(list->text.len - done)
 								: sizeof(copy);
 
-		if (spill_read(m->spill, &list->text, done, copy, n) < 0 && m->r == TD_OK) {
+		if (spill_read(m->spill, &list->text, done, copy, n) == TD_OK)
+			put_indented(m, copy, n, 2);
+		else if (m->r == TD_OK) {
 			m->r = TD_ERR_IO;
 			m->error = errno;
 		}
-		put_indented(m, copy, n, 2);
 		done += n;
 	}
 }
@@ -359,7 +378,12 @@ void manifest_file(struct manifest *m, const struct td_file *file)
 int manifest_end(struct manifest *m, bool sync)
 {
 	struct outfile *out = m->out;
-	bool no_pause = m->pauses.count == 0 && !m->paused;
+	bool no_pause;
+
+	drop_unreadable(m, &m->pauses);
+	drop_unreadable(m, &m->codes);
+	drop_unreadable(m, &m->events);
+	no_pause = m->pauses.count == 0 && !m->paused;
 
 	put_text(m, m->tracks == 0 ? "],\n \"counters\": " : "\n ],\n \"counters\": ");
 	put_json(m, counters_json(m->counters, COUNTER_COUNT), 1, false);

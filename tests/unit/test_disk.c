@@ -1143,6 +1143,31 @@ static void lists_that_cannot_be_read(void **state)
 	}
 }
 
+/* What the disk does not give back of the events is dropped and counted, and the rest is told on.
+ */
+static void events_that_cannot_be_read(void **state)
+{
+	json_t *json, *list;
+
+	(void)state;
+	begin("s", "file");
+	talk(0, 100, 1);
+	for (uint64_t i = 0; i < 100; i++)
+		sink_session_mark(session, "mark", "long ago", at(i));
+	lose_nameless_files();
+	sink_session_mark(session, "mark", "lost with them", at(100));
+	sink_session_tick(session, at(5000));
+	sink_session_mark(session, "mark", "later", at(6000));
+	assert_int_equal(end(7000), 0);
+	json = manifest("s");
+	assert_string_equal(text(json, "state"), "complete");
+	assert_int_equal(json_integer_value(json_object_get(json, "events_dropped")), 101);
+	list = json_object_get(json, "events");
+	assert_int_equal(json_array_size(list), 1);
+	assert_string_equal(text(json_array_get(list, 0), "text"), "later");
+	json_decref(json);
+}
+
 /* ---- --min-free ---- */
 
 static void too_little_room(void **state)
@@ -1192,6 +1217,7 @@ int main(void)
 		TEST(the_folder_is_moved),
 		TEST(utterances_of_a_removed_folder),
 		TEST(lists_that_cannot_be_read),
+		TEST(events_that_cannot_be_read),
 		TEST(too_little_room),
 	};
 

@@ -62,7 +62,8 @@ struct udp_reader {
 struct udp {
 	struct udp_conf conf;
 	int fd;
-	int foreign_fd; /* at the same address and port, not connected: gets what fd does not */
+	int foreign_fd; /* at the same address and port, not connected: gets what fd does not; -1:
+	                   there is none */
 	uv_timer_t discovery, keepalive, silence;
 	int closing; /* handles not closed yet */
 	bool found;  /* discovery is over */
@@ -219,7 +220,8 @@ static void tell_foreign(struct udp *u)
 	uint32_t info[SK_MEMINFO_VARS], n;
 	socklen_t len = sizeof(info);
 
-	if (getsockopt(u->foreign_fd, SOL_SOCKET, SO_MEMINFO, info, &len) != 0 ||
+	if (u->foreign_fd < 0 ||
+		getsockopt(u->foreign_fd, SOL_SOCKET, SO_MEMINFO, info, &len) != 0 ||
 		len < (SK_MEMINFO_DROPS + 1) * sizeof(info[0]))
 		return;
 	n = info[SK_MEMINFO_DROPS] - u->foreign;
@@ -406,11 +408,10 @@ static void on_discovery(uv_timer_t *timer)
 static void on_keepalive(uv_timer_t *timer)
 {
 	struct udp *u = timer->data;
-
-	tell_foreign(u);
 	uint8_t data[KEEPALIVE_LEN];
 	struct wr w;
 
+	tell_foreign(u);
 	wr_init(&w, data, sizeof(data));
 	wr_u64(&w, u->keepalives++);
 	send_quietly(u, data, sizeof(data));
@@ -473,16 +474,16 @@ int udp_new(struct udp **ret, const struct udp_conf *conf)
 		return TD_ERR_NOMEM;
 	u->conf = *conf;
 	u->conf.host = NULL; /* borrowed for the call */
-	u->foreign_fd = -1;
-	if ((u->fd = socket_open(conf)) < 0 || (u->foreign_fd = foreign_open(u->fd)) < 0 ||
+	if ((u->fd = socket_open(conf)) < 0 ||
 		epoll_ctl(conf->reader->epoll, EPOLL_CTL_ADD, u->fd, &watch) != 0) {
-		if (u->foreign_fd >= 0)
-			close(u->foreign_fd);
 		if (u->fd >= 0)
 			close(u->fd);
 		free(u);
 		return TD_ERR_SYS;
 	}
+	/* It counts what is not for us: no call is worse without it. */
+	if ((u->foreign_fd = foreign_open(u->fd)) < 0)
+		log_debug("udp: datagrams of others are not counted: %s", strerror(errno));
 	u->wall_offset_ns = (int64_t)(now.wall_ns - now.mono_ns);
 	uv_timer_init(conf->loop, &u->discovery);
 	uv_timer_init(conf->loop, &u->keepalive);
@@ -516,7 +517,8 @@ void udp_free(struct udp *u)
 	 * enough. */
 	epoll_ctl(u->conf.reader->epoll, EPOLL_CTL_DEL, u->fd, NULL);
 	close(u->fd);
-	close(u->foreign_fd);
+	if (u->foreign_fd >= 0)
+		close(u->foreign_fd);
 }
 
 int udp_key(struct udp *u, enum transport_mode mode, const uint8_t key[static TRANSPORT_KEY_LEN])

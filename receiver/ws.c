@@ -117,7 +117,9 @@ static void on_wipe(uv_timer_t *timer)
 		sodium_memzero(library.context + library.from, library.to - library.from);
 }
 
-/* One buffer to read into, in locked memory, is kept for whoever is next. All on one thread. */
+/* One buffer to read into, in locked memory, is kept for whoever is next, unless a message was far
+ * longer than they are. All on one thread. */
+enum { SPARE_MAX = 64 * 1024 };
 static struct {
 	uint8_t *in;
 	size_t in_cap;
@@ -126,7 +128,7 @@ static struct {
 /* Nothing of a message is in it any more. */
 static void in_put(struct ws *w)
 {
-	if (spare.in == NULL) {
+	if (spare.in == NULL && w->in_cap <= SPARE_MAX) {
 		spare.in = w->in;
 		spare.in_cap = w->in_cap;
 	} else {

@@ -159,7 +159,7 @@ $(BUILD)/tests/bench_count: $(call obj,tests/bench/count.c) $(LIBS)
 $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_encode: $(BUILD)/tests/bench_%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
 	$(call link,common receiver sinks)
 # The live calls: a voice server of its own, and a sink that looks at the clock.
-$(BUILD)/tests/bench_live: $(call obj,$(addprefix tests/bench/live_,main.c peer.c floor.c media.c) \
+$(BUILD)/tests/bench_live: $(call obj,$(addprefix tests/bench/,live_main.c live_peer.c live_floor.c speech.c) \
 		$(call lib_src,tests/voiceserver)) $(LIBS) | $(BUILD)/tests/latency.so
 	$(call link,$(FOLDERS) tests)
 $(BUILD)/tests/ct_check: $(call obj,tests/ct/ct_check.c) $(BUILD)/libreceiver.a $(BUILD)/libcommon.a

@@ -17,18 +17,6 @@
 		}                                                                          \
 	} while (0)
 
-/* ---- what is said: packets of 20 ms, Opus, stereo, 64 kbit/s ---- */
-
-enum { LIVE_MEDIA = 1500, LIVE_MEDIA_MAX = 400, LIVE_FRAME = 960 };
-
-struct live_media {
-	uint8_t bytes[LIVE_MEDIA][LIVE_MEDIA_MAX];
-	size_t len[LIVE_MEDIA];
-};
-
-/* The same packets every time. */
-void live_media_make(struct live_media *m);
-
 /* ---- the other side: a voice server in a process of its own ---- */
 
 struct live_peer_conf {

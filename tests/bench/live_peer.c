@@ -15,11 +15,12 @@
 #include "common/err.h"
 #include "common/transport.h"
 #include "tests/bench/live.h"
+#include "tests/bench/speech.h"
 #include "tests/voiceserver/call.h"
 #include "tests/voiceserver/live.h"
 #include "tests/voiceserver/packet.h"
 
-enum { RATE_OF_ONE = 50, SEND_MAX = 64, FIRST_NONCE = 1 << 20 };
+enum { RATE_OF_ONE = 50, MEDIA = 1500, SEND_MAX = 64, FIRST_NONCE = 1 << 20 };
 #define FIRST_SPEAKER UINT64_C(900000000000000000)
 #define TURN_NS TD_MS_NS /* the sender looks so often at what is due */
 
@@ -45,7 +46,7 @@ struct side {
 	struct server *server;
 	struct certs *certs;
 	struct live_udp udp;
-	struct live_media *media;
+	struct speech_packet *media;
 	int from, to;
 	unsigned described;
 	bool *named;
@@ -154,9 +155,9 @@ static _Noreturn void peer_run(const struct live_peer_conf *conf, int from, int 
 	p.from = from;
 	p.to = to;
 	p.named = calloc(conf->connections, sizeof(*p.named));
-	p.media = calloc(1, sizeof(*p.media));
+	p.media = calloc(MEDIA, sizeof(*p.media));
 	LIVE_MUST(p.named != NULL && p.media != NULL);
-	live_media_make(p.media);
+	speech_encode(p.media, MEDIA, 2, 1);
 	p.scenario = scenario_make(conf);
 	LIVE_MUST(server_new(&p.server, p.scenario, &io) == TD_OK);
 	if (conf->tls) {
@@ -196,7 +197,7 @@ static void speakers_make(struct side *p, uint16_t port)
 		to->nonce = &p->nonces[i];
 		to->to = s != NULL ? s->address : floor;
 		to->ssrc = s != NULL ? session_peer(s, user_id(k), 0)->ssrc : k + 1;
-		to->media = (size_t)k * 37 % LIVE_MEDIA;
+		to->media = (size_t)k * 37 % MEDIA;
 	}
 }
 
@@ -205,12 +206,12 @@ static size_t speaker_packet(struct side *p, struct speaker *s, uint8_t out[stat
 	struct media m = { .kind = MEDIA_VOICE,
 		.sequence = s->sequence++,
 		.timestamp = s->timestamp,
-		.payload = p->media->bytes[s->media],
-		.len = p->media->len[s->media],
+		.payload = p->media[s->media].data,
+		.len = p->media[s->media].len,
 		.extension = true };
 
-	s->timestamp += LIVE_FRAME;
-	s->media = (s->media + 1) % LIVE_MEDIA;
+	s->timestamp += SPEECH_SAMPLES;
+	s->media = (s->media + 1) % MEDIA;
 	return packet_build(out, s->transport, &m, s->ssrc, (*s->nonce)++);
 }
 

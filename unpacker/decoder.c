@@ -22,7 +22,29 @@ static OpusDecoder *opus_of(struct decoder *d)
 	return (OpusDecoder *)(void *)d->state;
 }
 
-int decoder_get(struct decoder **ret, struct decoder_pool *pool, int channels)
+static size_t size_of(int channels)
+{
+	return sizeof(struct decoder) + (size_t)opus_decoder_get_size(channels);
+}
+
+static struct decoder *decoder_new(int channels)
+{
+	struct decoder *d = malloc(size_of(channels));
+
+	if (d == NULL)
+		return NULL;
+	*d = (struct decoder){ .channels = channels };
+	/* As opus_get_version_string() says to find that out. */
+	d->fixed_point = strstr(opus_get_version_string(), "-fixed") != NULL;
+	if (opus_decoder_init(opus_of(d), TD_RATE, channels) != OPUS_OK) {
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
+/* Memory for one of so many channels. */
+static struct decoder *take_idle(struct decoder_pool *pool, int channels)
 {
 	struct decoder *d;
 	size_t i;
@@ -32,21 +54,21 @@ int decoder_get(struct decoder **ret, struct decoder_pool *pool, int channels)
 		if (d->channels != channels)
 			continue;
 		pool->idle[i - 1] = pool->idle[--pool->len];
-		opus_decoder_ctl(opus_of(d), OPUS_RESET_STATE);
-		d->softclip[0] = d->softclip[1] = 0;
-		*ret = d;
-		return TD_OK;
+		return d;
 	}
-	d = malloc(sizeof(*d) + (size_t)opus_decoder_get_size(channels));
-	if (d == NULL)
+	return malloc(size_of(channels));
+}
+
+int decoder_get(struct decoder **ret, struct decoder_pool *pool, int channels)
+{
+	struct decoder **fresh = &pool->fresh[channels - 1], *d;
+
+	if (*fresh == NULL && (*fresh = decoder_new(channels)) == NULL)
 		return TD_ERR_NOMEM;
-	*d = (struct decoder){ .channels = channels };
-	/* As opus_get_version_string() says to find that out. */
-	d->fixed_point = strstr(opus_get_version_string(), "-fixed") != NULL;
-	if (opus_decoder_init(opus_of(d), TD_RATE, channels) != OPUS_OK) {
-		free(d);
+	if ((d = take_idle(pool, channels)) == NULL)
 		return TD_ERR_NOMEM;
-	}
+	/* libopus promises that its state may be copied so. */
+	memcpy(d, *fresh, size_of(channels));
 	*ret = d;
 	return TD_OK;
 }
@@ -63,6 +85,9 @@ void decoder_pool_free(struct decoder_pool *pool)
 {
 	while (pool->len > 0)
 		free(pool->idle[--pool->len]);
+	free(pool->fresh[0]);
+	free(pool->fresh[1]);
+	pool->fresh[0] = pool->fresh[1] = NULL;
 }
 
 /*

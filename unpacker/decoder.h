@@ -13,11 +13,13 @@
  */
 struct decoder;
 
-/* Decoders that streams gave back, for the next ones: a rejoin costs a reset, not an allocation. */
+/* Decoders that streams gave back, for the next ones, and what a new one is a copy of: libopus asks
+ * the CPU what it can each time it makes one, which is slow where that ends in a hypervisor. */
 enum { DECODER_POOL_MAX = 8 };
 struct decoder_pool {
 	struct decoder *idle[DECODER_POOL_MAX];
 	size_t len;
+	struct decoder *fresh[2]; /* of one channel, of two; NULL: not needed so far */
 };
 
 /* A decoder as if new, from the pool if it has one. TD_ERR_NOMEM. */

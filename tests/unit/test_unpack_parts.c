@@ -193,11 +193,11 @@ static void a_hold_keeps_its_spurt_and_no_other(void **state)
 	reorder_free(&r);
 }
 
-/* A decoder from the pool is as good as new. */
+/* A decoder from the pool is as good as new, and so is one beside it. */
 static void a_used_decoder_is_as_new(void **state)
 {
 	struct decoder_pool pool = { 0 };
-	struct decoder *used, *fresh, *many[DECODER_POOL_MAX + 2];
+	struct decoder *used, *fresh, *other, *many[DECODER_POOL_MAX + 2];
 	uint8_t packet[400];
 	int16_t pcm[960 * 2], again[960 * 2];
 	OpusEncoder *enc;
@@ -219,6 +219,7 @@ static void a_used_decoder_is_as_new(void **state)
 	decoder_put(&pool, fresh);
 	assert_int_equal(decoder_get(&used, &pool, 2), TD_OK);
 	assert_int_equal(pool.len, 1);
+	assert_int_equal(decoder_get(&other, &pool, 2), TD_OK);
 	{
 		OpusDecoder *plain = opus_decoder_create(48000, 2, &e);
 
@@ -227,12 +228,16 @@ static void a_used_decoder_is_as_new(void **state)
 			assert_int_equal(decoder_decode(used, pcm, 960, packet, (size_t)len),
 				TD_OK);
 			assert_memory_equal(pcm, again, sizeof(pcm));
+			assert_int_equal(decoder_decode(other, pcm, 960, packet, (size_t)len),
+				TD_OK);
+			assert_memory_equal(pcm, again, sizeof(pcm));
 		}
 		opus_decoder_destroy(plain);
 	}
 	/* Not the size it was said to be. */
 	assert_int_equal(decoder_decode(used, pcm, 480, packet, (size_t)len), TD_ERR_MALFORMED);
 	decoder_put(&pool, used);
+	decoder_put(&pool, other);
 	for (i = 0; i < DECODER_POOL_MAX + 2; i++)
 		assert_int_equal(decoder_get(&many[i], &pool, 2), TD_OK);
 	for (i = 0; i < DECODER_POOL_MAX + 2; i++)

@@ -215,7 +215,7 @@ $(BUILD)/tests/test_mls_nomem $(BUILD)/tests/test_dave_nomem: ALL_LDFLAGS += \
 # These have a malloc() of their own, which libraries are to find as well.
 $(BUILD)/tests/test_nomem_life $(BUILD)/receiver-nomem: ALL_LDFLAGS += -Wl,--wrap=sodium_malloc,--wrap=pthread_create
 
-$(BUILD)/tests/test_journal: ALL_LDFLAGS += -Wl,--wrap=malloc
+$(BUILD)/tests/test_journal: ALL_LDFLAGS += -Wl,--wrap=mmap,--wrap=munmap
 
 # This one makes what comes from the network look as if it had been sealed.
 $(BUILD)/tests/fuzz_transport: ALL_LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,EVP_DecryptUpdate \

@@ -1,200 +1,228 @@
 /* SPDX-License-Identifier: ISC */
 #include "receiver/journal.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/err.h"
 
-enum { JOURNAL_CAP_MIN = 64 * 1024 };
-enum { CACHE_LINE = 64, LOOK_AHEAD = 2048 };
-/* An entry that is skipped: one that was dropped out of turn, or the rest of the ring before its
- * end. */
+/* An entry that is skipped: it was dropped out of turn. */
 #define NOBODY 0
 
-_Static_assert(sizeof(struct journal_entry) == 32, "journal_entry has padding");
+struct journal_chunk {
+	struct journal_chunk *next;
+	uint32_t begin, end; /* of its entries, in bytes from here */
+	uint32_t live, loud; /* entries not yet dropped, and those of them that are not quiet */
+	uint64_t newest_ns;  /* the highest time of its entries, */
+	uint64_t last_no;    /* and number */
+	struct journal_entry entries[]; /* of various sizes */
+};
 
-void journal_init(struct journal *j, size_t max_bytes,
+enum { ENTRIES_AT = offsetof(struct journal_chunk, entries) };
+
+_Static_assert(sizeof(struct journal_entry) == 32, "journal_entry has padding");
+_Static_assert(ENTRIES_AT + sizeof(struct journal_entry) + JOURNAL_MAX_LEN <= JOURNAL_CHUNK,
+	"an entry fits into a chunk");
+
+void journal_init(struct journal *j, size_t max_bytes, uint16_t quiet,
 	void (*dropped)(void *user, const struct journal_entry *e), void *user)
 {
-	*j = (struct journal){ .max_bytes = max_bytes, .dropped = dropped, .user = user };
+	*j = (struct journal){
+		.max_chunks = max_bytes / JOURNAL_CHUNK,
+		.quiet = quiet,
+		.dropped = dropped,
+		.user = user,
+	};
 }
 
-static struct journal_entry *entry_at(const struct journal *j, uint64_t at)
+static uint32_t size_for(size_t len)
 {
-	return (struct journal_entry *)(void *)(j->buf + (at & (j->cap - 1)));
+	return (uint32_t)((sizeof(struct journal_entry) + len + 7) & ~(size_t)7);
 }
 
-/* What is left of the ring at `at` before it begins again, when it has room for no entry. */
-static size_t stub_at(const struct journal *j, uint64_t at)
+static struct journal_entry *entry_at(struct journal_chunk *c, uint32_t at)
 {
-	size_t left = j->cap - (size_t)(at & (j->cap - 1));
-
-	return left < sizeof(struct journal_entry) ? left : 0;
+	return (struct journal_entry *)(void *)((uint8_t *)c + at);
 }
 
-static uint64_t behind(const struct journal *j, uint64_t at)
+static struct journal_chunk *chunk_of(const struct journal_entry *e)
 {
-	size_t stub = stub_at(j, at);
-
-	return at + (stub > 0 ? stub : entry_at(j, at)->size);
+	return (struct journal_chunk *)(void *)((uint8_t *)(uintptr_t)e - e->at);
 }
 
-/* The first entry from `at` on that somebody cares for. */
-static struct journal_entry *find(const struct journal *j, uint64_t at)
+/* The first entry of the chunk from `at` on, or of those behind it, that somebody cares for. */
+static struct journal_entry *find(struct journal_chunk *c, uint32_t at)
 {
-	for (; at < j->tail; at = behind(j, at)) {
-		if (stub_at(j, at) == 0 && entry_at(j, at)->conn != NOBODY)
-			return entry_at(j, at);
+	while (c != NULL) {
+		for (; at < c->end; at += size_for(entry_at(c, at)->len)) {
+			if (entry_at(c, at)->conn != NOBODY)
+				return entry_at(c, at);
+		}
+		if ((c = c->next) != NULL)
+			at = c->begin;
 	}
 	return NULL;
 }
 
 struct journal_entry *journal_next(const struct journal *j, const struct journal_entry *after)
 {
-	uint64_t into;
-
-	if (after == NULL)
-		return find(j, j->head);
-	/* How far behind head it is, in a ring. */
-	into = ((uint64_t)((const uint8_t *)after - j->buf) - j->head) & (j->cap - 1);
-	return find(j, j->head + into + after->size);
+	if (after != NULL)
+		return find(chunk_of(after), after->at + size_for(after->len));
+	return j->first != NULL ? find(j->first, j->first->begin) : NULL;
 }
 
 void journal_drop(struct journal *j, struct journal_entry *e)
 {
-	j->dropped(j->user, e);
+	struct journal_chunk *c = chunk_of(e);
+
+	if (e->type != j->quiet) {
+		j->dropped(j->user, e);
+		c->loud--;
+	}
+	c->live--;
 	e->conn = NOBODY;
 }
 
-/* What is trimmed was written seconds ago, and is in no cache by now: that takes longer than all
- * that is done with it. */
-static void fetch(const struct journal *j, uint64_t from, uint64_t to)
+/* ---- chunks ---- */
+
+static struct journal_chunk *pop_spare(struct journal *j)
 {
-	for (; from < to; from += CACHE_LINE)
-		__builtin_prefetch(j->buf + (from & (j->cap - 1)));
+	struct journal_chunk *c = j->spare;
+
+	if (c != NULL) {
+		j->spare = c->next;
+		j->spares--;
+	}
+	return c;
+}
+
+static void give_back_spares(struct journal *j, size_t keep)
+{
+	while (j->spares > keep)
+		munmap(pop_spare(j), JOURNAL_CHUNK);
+}
+
+/* Nothing is wanted of it any more. Chunks become free many at once where much is under way, and
+ * are wanted again. */
+static void remove_first(struct journal *j)
+{
+	struct journal_chunk *c = j->first;
+
+	if ((j->first = c->next) == NULL)
+		j->last = NULL;
+	j->chunks--;
+	c->next = j->spare;
+	j->spare = c;
+	j->spares++;
+	give_back_spares(j, 1 + j->chunks / 4);
 }
 
 static void drop_first(struct journal *j)
 {
-	uint64_t head = j->head;
+	struct journal_chunk *c = j->first;
+	struct journal_entry *e;
 
-	if (stub_at(j, head) == 0 && entry_at(j, head)->conn != NOBODY)
-		j->dropped(j->user, entry_at(j, head));
-	j->head = behind(j, head);
-	fetch(j, head + LOOK_AHEAD, j->head + LOOK_AHEAD);
+	for (; c->loud > 0; c->begin += size_for(e->len)) {
+		e = entry_at(c, c->begin);
+		if (e->conn != NOBODY)
+			journal_drop(j, e);
+	}
+	remove_first(j);
 }
 
 void journal_free(struct journal *j)
 {
-	while (j->head < j->tail)
+	while (j->first != NULL)
 		drop_first(j);
-	free(j->buf);
-	j->buf = NULL;
-	j->cap = 0;
-	j->head = j->tail = 0;
+	give_back_spares(j, 0);
 }
+
+/* Mapped and not from malloc(), so that what is given back is the system's at once. */
+static struct journal_chunk *take(struct journal *j)
+{
+	struct journal_chunk *c;
+
+	if (j->chunks == j->max_chunks)
+		return NULL;
+	if ((c = pop_spare(j)) != NULL)
+		return c;
+	c = mmap(NULL, JOURNAL_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return c != MAP_FAILED ? c : NULL;
+}
+
+static int add_chunk(struct journal *j)
+{
+	struct journal_chunk *c = take(j);
+
+	if (c == NULL && j->first != NULL) {
+		drop_first(j);
+		c = pop_spare(j);
+	}
+	if (c == NULL)
+		return TD_ERR_NOMEM;
+	*c = (struct journal_chunk){ .begin = ENTRIES_AT, .end = ENTRIES_AT };
+	if (j->last != NULL)
+		j->last->next = c;
+	else
+		j->first = c;
+	j->last = c;
+	j->chunks++;
+	return TD_OK;
+}
+
+/* ---- in and out ---- */
 
 void journal_trim(struct journal *j, uint64_t no, uint64_t before_ns)
 {
-	while (j->head < j->tail) {
-		const struct journal_entry *e = entry_at(j, j->head);
+	struct journal_chunk *c;
+	struct journal_entry *e;
 
-		if (stub_at(j, j->head) == 0 && e->conn != NOBODY &&
-			(e->no > no || e->at_ns >= before_ns))
-			return;
+	while ((c = j->first) != NULL && c->last_no <= no && c->newest_ns < before_ns)
 		drop_first(j);
-	}
-}
-
-/* ---- adding ---- */
-
-/* Puts an entry at the end; the ring has room for it there. */
-static struct journal_entry *place(struct journal *j, size_t size)
-{
-	struct journal_entry *e = entry_at(j, j->tail);
-
-	e->conn = NOBODY;
-	e->size = (uint32_t)size;
-	j->tail += size;
-	return e;
-}
-
-/* What has to be skipped so that an entry of this size does not wrap. */
-static size_t skip_before(const struct journal *j, size_t size)
-{
-	size_t left = j->cap - (size_t)(j->tail & (j->cap - 1));
-
-	return left < size ? left : 0;
-}
-
-/* Everything in a ring of another size. */
-static bool grow(struct journal *j, size_t cap)
-{
-	struct journal bigger = *j;
-	const struct journal_entry *e = NULL;
-
-	if ((bigger.buf = malloc(cap)) == NULL)
-		return false;
-	bigger.cap = cap;
-	bigger.head = bigger.tail = 0;
-	while ((e = journal_next(j, e)) != NULL)
-		memcpy(place(&bigger, e->size), e, e->size);
-	free(j->buf);
-	*j = bigger;
-	return true;
-}
-
-static int make_room(struct journal *j, size_t size)
-{
-	size_t first = JOURNAL_CAP_MIN < j->max_bytes ? JOURNAL_CAP_MIN : j->max_bytes;
-
-	if (size > j->max_bytes)
-		return TD_ERR_LIMIT;
-	while (first < size)
-		first *= 2;
-	if (j->cap == 0 && !grow(j, first))
-		return TD_ERR_NOMEM;
-	for (;;) {
-		if (j->head == j->tail)
-			j->head = j->tail = 0;
-		if (skip_before(j, size) + size <= j->cap - (size_t)(j->tail - j->head))
-			return TD_OK;
-		if (j->cap < j->max_bytes && grow(j, j->cap * 2))
+	if (c == NULL)
+		return;
+	for (; c->loud > 0; c->begin += size_for(e->len)) {
+		e = entry_at(c, c->begin);
+		if (e->conn == NOBODY)
 			continue;
-		if (j->head == j->tail)
-			return TD_ERR_NOMEM;
-		drop_first(j);
+		if (e->no > no || e->at_ns >= before_ns)
+			return;
+		journal_drop(j, e);
 	}
 }
 
 int journal_add(struct journal *j, uint64_t conn, uint64_t at_ns, uint16_t type, const void *data,
 	size_t len)
 {
-	size_t size = (sizeof(struct journal_entry) + len + 7) & ~(size_t)7, skip;
+	uint32_t size = size_for(len);
+	struct journal_chunk *c;
 	struct journal_entry *e;
 	int r;
 
-	if (len > UINT16_MAX)
+	if (len > JOURNAL_MAX_LEN)
 		return TD_ERR_LIMIT;
 	/* What was dropped out of turn takes up room for no longer than it must. */
-	while (j->head < j->tail &&
-		(stub_at(j, j->head) > 0 || entry_at(j, j->head)->conn == NOBODY))
-		drop_first(j);
-	if ((r = make_room(j, size)) != TD_OK)
-		return r;
-	skip = skip_before(j, size);
-	if (skip >= sizeof(*e))
-		place(j, skip);
-	else
-		j->tail += skip;
-	e = place(j, size);
+	while (j->first != NULL && j->first->live == 0)
+		remove_first(j);
+	if (j->last == NULL || size > JOURNAL_CHUNK - j->last->end) {
+		if ((r = add_chunk(j)) != TD_OK)
+			return r;
+	}
+	c = j->last;
+	e = entry_at(c, c->end);
 	e->conn = conn;
 	e->at_ns = at_ns;
 	e->no = ++j->last_no;
+	e->at = c->end;
 	e->len = (uint16_t)len;
 	e->type = type;
 	if (len > 0)
 		memcpy(e->data, data, len);
+	c->end += size;
+	c->live++;
+	c->loud += type != j->quiet;
+	c->last_no = e->no;
+	if (at_ns > c->newest_ns)
+		c->newest_ns = at_ns;
 	return TD_OK;
 }

@@ -100,7 +100,7 @@ static void on_dropped(void *user, const struct journal_entry *e)
 {
 	struct lane_requests *q = user;
 
-	if (e->type != IPC_PACKET && e->type != IPC_CONTROL)
+	if (e->type != IPC_CONTROL)
 		apply(lane_requests_conn(q, e->conn), e->type, e->data);
 }
 
@@ -627,7 +627,7 @@ void lane_requests_init(struct lane_requests *q, const struct ipc_conn_open *ope
 {
 	*q = (struct lane_requests){ .open = *open, .live = live, .thread = thread };
 	ipc_queue_init(&q->queue);
-	journal_init(&q->journal, live ? JOURNAL_LIVE : JOURNAL_REPLAY, on_dropped, q);
+	journal_init(&q->journal, live ? JOURNAL_LIVE : JOURNAL_REPLAY, IPC_PACKET, on_dropped, q);
 }
 
 void lane_requests_free(struct lane_requests *q)

@@ -23,6 +23,11 @@
 /* A worker counts losses between two packets; more than a day of them is not one. */
 #define MAX_LOST ((uint32_t)TD_RATE * 3600 * 24)
 
+/* Files of live calls are made to last so often: at the fourth batch that comes after
+ * LATENCY_FILES_MS (receiver/options.c), so that no more than half a second is lost with us, what
+ * waits in sockets and all. */
+enum { REFRESH_MS = 350 };
+
 enum { NAMED_SETS = 1024, NAMED_WAYS = 4 }; /* a power of two; and so many in a cache line */
 
 /* A session of files on this lane, found by the connection it records. */
@@ -515,7 +520,7 @@ static void tick_sessions(struct lane_thread *t)
 	uint64_t now_ns = td_mono_ns();
 	struct lane_session *s;
 
-	if (!t->conf.live || now_ns - t->ticked_ns < TD_SEC_NS / 2)
+	if (!t->conf.live || now_ns - t->ticked_ns < REFRESH_MS * TD_MS_NS)
 		return;
 	t->ticked_ns = now_ns;
 	TAILQ_FOREACH(s, &t->sessions, link)

@@ -13,10 +13,10 @@
 #include "common/err.h"
 #include "receiver/harden.h"
 
-/* A packet may wait a few milliseconds: a wake-up costs more than the packets it is for. What has
- * arrived is read before each tick of a lane (receiver/recorder.c), so more than LATENCY_MAX_MS
- * would change nothing. */
-enum { SESSION_NAME_MAX = 191, LATENCY_MS = 4, LATENCY_MAX_MS = 20 };
+/* A packet may wait: a wake-up costs more than the packets it is for. A few milliseconds where a
+ * plugin may want to hear what is said while it is said; longer for files, which are made to last
+ * twice a second. */
+enum { SESSION_NAME_MAX = 191, LATENCY_MS = 4, LATENCY_FILES_MS = 100, LATENCY_MAX_MS = 100 };
 #define SIZE_LIMIT (UINT64_C(1) << 50)
 
 static const char usage[] =
@@ -42,7 +42,8 @@ static const char usage[] =
 	"\n"
 	"How it runs:\n"
 	"  --workers N           unpacker processes (default: number of CPUs; 1 for a replay)\n"
-	"  --latency MS          how long a packet may wait for others (0 to 20; default: 4)\n"
+	"  --latency MS          how long a packet may wait for others, 0 to 100 (default:\n"
+	"                        100 where all sinks write files, else 4)\n"
 	"  --duration SECONDS    stop after this much recording\n"
 	"  --user NAME[:GROUP]   started as root: become this user before anything else\n"
 	"  --rejoin-timeout SECONDS  wait for new connection info on stdin (default: 60)\n"
@@ -194,6 +195,7 @@ static int load_plugins(const struct options *o)
 
 static int make_sinks(struct options *o)
 {
+	bool only_files = true;
 	char err[1024];
 
 	if (o->sink_count == 0)
@@ -204,7 +206,10 @@ static int make_sinks(struct options *o)
 			fprintf(stderr, "%s: %s\n", program_invocation_short_name, err);
 			return EXIT_WRONG_USAGE;
 		}
+		only_files = only_files && sink_spec_is_files(o->sinks[i]);
 	}
+	if (!o->latency_given)
+		o->latency_ms = only_files ? LATENCY_FILES_MS : LATENCY_MS;
 	return -1;
 }
 
@@ -254,6 +259,7 @@ static int parse_one(struct options *o, int id, const char *value)
 	case OPT_WORKERS:
 		return parse_number(&o->workers, "--workers", value, 1, OPTIONS_MAX_WORKERS);
 	case OPT_LATENCY:
+		o->latency_given = true;
 		return parse_number(&o->latency_ms, "--latency", value, 0, LATENCY_MAX_MS);
 	case OPT_DURATION:
 		return parse_seconds(&o->duration_ns, "--duration", value);
@@ -318,9 +324,7 @@ int options_parse(struct options *ret, int argc, char **argv)
 	char err[256];
 	int id, status;
 
-	*ret = (struct options){ .out = "recordings",
-		.rejoin_timeout_ns = 60 * TD_SEC_NS,
-		.latency_ms = LATENCY_MS };
+	*ret = (struct options){ .out = "recordings", .rejoin_timeout_ns = 60 * TD_SEC_NS };
 	argv[0] = program_invocation_short_name; /* getopt speaks in its name, too */
 	while ((id = getopt_long(argc, argv, "vqhV", long_options, NULL)) != -1) {
 		if ((status = parse_one(ret, id, optarg)) >= 0)

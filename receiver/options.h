@@ -32,7 +32,7 @@ struct options {
 	uint64_t min_free;    /* bytes; 0: the disk may be filled */
 	uint64_t rejoin_timeout_ns;
 	const char *user; /* who we have become; NULL: who we were */
-	bool list_sinks, realtime, events, log_json, verbose, quiet;
+	bool latency_given, list_sinks, realtime, events, log_json, verbose, quiet;
 };
 
 /* Reads the command line; strings are borrowed from argv. Returns -1 to go on, or the exit status

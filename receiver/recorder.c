@@ -344,8 +344,11 @@ static void on_watch(uv_timer_t *timer)
 
 void recorder_awake(struct recorder *r)
 {
+	/* Everything that has arrived is read before a tick, so that latency is for ticks too. */
+	unsigned ms = r->conf.options->latency_ms > TICK_MS ? r->conf.options->latency_ms : TICK_MS;
+
 	if (!uv_is_active((uv_handle_t *)r->tick))
-		uv_timer_start(r->tick, on_tick, TICK_MS, TICK_MS);
+		uv_timer_start(r->tick, on_tick, ms, ms);
 }
 
 /* ---- connections and sessions ---- */

@@ -33,6 +33,10 @@ enum {
 	KEEPALIVE_MS = 5000,
 	KEEPALIVE_SLOT_MS = 250, /* those of all connections go out together so often */
 	KEEPALIVE_LEN = 8,
+	/* Of one socket between two readings, if it can be: where net.core.rmem_max is small there
+	 * is room for some two hundred. */
+	MANY = 64,
+	SHORTEST_MS = 4,
 	SILENCE_MS = 20,
 	SILENCE_PACKETS = 5,
 	SILENCE_SAMPLES = 960,
@@ -53,6 +57,8 @@ struct udp_reader {
 	uv_poll_t *poll;   /* all sockets behind one descriptor */
 	int epoll;
 	unsigned latency_ms;
+	unsigned most;    /* of one socket, when it was read last */
+	uint64_t wait_ms; /* until it is read again, while there is something */
 	uint64_t read_ns; /* when it was read last; 0: never */
 	bool left;        /* not all that was there then */
 	bool reading;
@@ -188,7 +194,9 @@ static bool discovery_take(struct udp *u, const uint8_t *data, size_t len)
 /* True when there may be more. */
 static bool socket_read(struct udp *u)
 {
+	struct udp_reader *r = u->conf.reader;
 	bool stepped = clock_stepped(u);
+	unsigned count = 0;
 	int turn, n, i;
 
 	for (turn = 0; turn < BATCHES_A_TURN; turn++) {
@@ -197,6 +205,9 @@ static bool socket_read(struct udp *u)
 		 * tells when the server is gone. */
 		if (n <= 0)
 			return false;
+		count += (unsigned)n;
+		if (count > r->most)
+			r->most = count;
 		for (i = 0; i < n && u->closing == 0; i++) {
 			uint64_t arrival_ns = datagram_arrival(u, &batch.msgs[i].msg_hdr, &stepped);
 			const uint8_t *data = batch.data[i];
@@ -256,16 +267,28 @@ static int foreign_open(int fd)
 
 /* ---- all sockets ---- */
 
+/* As long as we may, and no longer than MANY take to come as they came since the last time. */
+static uint64_t next_wait_ms(const struct udp_reader *r, uint64_t since_ns)
+{
+	uint64_t ms = since_ns / TD_MS_NS * MANY / (r->most > 0 ? r->most : 1);
+
+	if (ms < SHORTEST_MS)
+		ms = SHORTEST_MS;
+	return ms < r->latency_ms ? ms : r->latency_ms;
+}
+
 /* Whether there was anything to read. */
 static bool read_all(struct udp_reader *r)
 {
 	struct epoll_event ready[READY];
 	int turn, n = READY, i;
 	bool any = false;
+	uint64_t last_ns = r->read_ns;
 
 	r->clock = clock_read();
 	r->read_ns = r->clock.mono_ns;
 	r->left = false;
+	r->most = 0;
 	r->reading = true;
 	/* Those that were told last are told last again: everybody has their turn. */
 	for (turn = 0; turn < READY_TURNS && n == READY; turn++) {
@@ -280,6 +303,7 @@ static bool read_all(struct udp_reader *r)
 		any = any || n > 0;
 	}
 	r->left = r->left || n == READY;
+	r->wait_ms = next_wait_ms(r, r->read_ns - last_ns);
 	r->reading = false;
 	return any;
 }
@@ -306,10 +330,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	if (r->left || r->read_ns == 0 || since_ms >= r->latency_ms)
+	if (r->left || since_ms >= r->wait_ms)
 		read_all(r);
 	else
-		go_on(r, true, r->latency_ms - since_ms);
+		go_on(r, true, r->wait_ms - since_ms);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -319,7 +343,7 @@ static void on_timer(uv_timer_t *timer)
 	bool any = read_all(r);
 
 	/* What is left does not wait again: it would become more and more. */
-	go_on(r, any && !r->left, r->latency_ms);
+	go_on(r, any && !r->left, r->wait_ms);
 }
 
 void udp_reader_catch_up(struct udp_reader *r)
@@ -332,7 +356,7 @@ void udp_reader_catch_up(struct udp_reader *r)
 		read_all(r);
 	while (r->left && ++turn < CATCH_UP_TURNS);
 	if (uv_is_active((uv_handle_t *)r->timer))
-		go_on(r, !r->left, r->latency_ms);
+		go_on(r, !r->left, r->wait_ms);
 }
 
 int udp_reader_new(struct udp_reader **ret, uv_loop_t *loop, unsigned latency_ms)
@@ -352,7 +376,7 @@ int udp_reader_new(struct udp_reader **ret, uv_loop_t *loop, unsigned latency_ms
 		uv_poll_init(loop, r->poll, r->epoll) != 0)
 		goto fail;
 	uv_timer_init(loop, r->timer);
-	r->latency_ms = latency_ms;
+	r->latency_ms = r->wait_ms = latency_ms;
 	r->timer->data = r->poll->data = r;
 	batch_reset(BATCH);
 	uv_poll_start(r->poll, UV_READABLE, on_readable);

@@ -19,7 +19,8 @@ struct udp;
 /*
  * Reads the sockets of all connections. What comes alone is read at once; when more comes within
  * `latency_ms`, everything is left in the sockets for so long and then read together: what costs is
- * to wake up, not the packets. Datagrams have the kernel's arrival times either way.
+ * to wake up, not the packets. Where very much comes it is read sooner, before a socket is full.
+ * Datagrams have the kernel's arrival times either way.
  */
 struct udp_reader;
 

@@ -170,6 +170,25 @@ static void much_at_once(void **state)
 	place_close(&p);
 }
 
+/* Where a socket would be full before the time is over, it is read sooner. */
+static void very_much(void **state)
+{
+	static struct place p;
+
+	(void)state;
+	place_open(&p, LONG_MS);
+	say(&p, 0, 1);
+	look(&p);
+	say(&p, 0, 400);
+	udp_reader_catch_up(p.reader);
+	say(&p, 0, 10);
+	say(&p, 1, 10);
+	while (p.conn[0].got < 411)
+		uv_run(&p.loop, UV_RUN_ONCE);
+	assert_int_equal(p.conn[1].got, 10);
+	place_close(&p);
+}
+
 /* What is being read is not read over. */
 static void asked_meanwhile(void **state)
 {
@@ -367,6 +386,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(waits_for_more),
 		cmocka_unit_test(much_at_once),
+		cmocka_unit_test(very_much),
 		cmocka_unit_test(asked_meanwhile),
 		cmocka_unit_test(catches_up),
 		cmocka_unit_test(goes_on_by_itself),

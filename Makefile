@@ -217,6 +217,9 @@ $(BUILD)/tests/test_nomem_life $(BUILD)/receiver-nomem: ALL_LDFLAGS += -Wl,--wra
 
 $(BUILD)/tests/test_journal: ALL_LDFLAGS += -Wl,--wrap=mmap,--wrap=munmap
 
+# This one makes the kernel refuse to copy.
+$(BUILD)/tests/test_convert_carry: ALL_LDFLAGS += -Wl,--wrap=splice
+
 # This one makes what comes from the network look as if it had been sealed.
 $(BUILD)/tests/fuzz_transport: ALL_LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,EVP_DecryptUpdate \
 	EVP_DecryptFinal_ex EVP_CIPHER_CTX_ctrl crypto_aead_xchacha20poly1305_ietf_decrypt)

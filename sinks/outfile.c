@@ -252,6 +252,52 @@ int outfile_append(struct outfile *f, const void *data, size_t len)
 	return r;
 }
 
+/* Bytes go from the pipe to the file inside the kernel, as far as that is possible. */
+static size_t move(struct outfile *f, int pipe_fd, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		off_t at = (off_t)f->base;
+		ssize_t n = splice(pipe_fd, NULL, f->fd, &at, len - done, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		f->stored = f->base += (uint64_t)n;
+		done += (size_t)n;
+	}
+	return done;
+}
+
+int outfile_append_pipe(struct outfile *f, int pipe_fd, size_t len)
+{
+	int r;
+
+	if (f->error != 0)
+		return outfile_fail(f);
+	if ((r = drain(f)) < 0)
+		return r;
+	len -= move(f, pipe_fd, len);
+	/* Some files cannot take part in that, and a full disk is one that writing finds out, too.
+	 */
+	while (len > 0 && r == TD_OK) {
+		ssize_t n = read(pipe_fd, f->buf + f->used, room(f) < len ? room(f) : len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			errno = n == 0 ? EIO : errno;
+			return outfile_fail(f);
+		}
+		f->used += (size_t)n;
+		len -= (size_t)n;
+		r = room(f) == 0 ? drain(f) : TD_OK;
+	}
+	return r;
+}
+
 int outfile_zeros(struct outfile *f, uint64_t len)
 {
 	int r;

@@ -43,6 +43,10 @@ struct outfile_besides {
 /* Those of f; borrowed. */
 const struct outfile_besides *outfile_besides(const struct outfile *f);
 
+/* Appends len bytes that are in a pipe, which the kernel moves where it can. After an error some of
+ * them are still in it. */
+int outfile_append_pipe(struct outfile *f, int pipe_fd, size_t len);
+
 /* Hands everything buffered to the kernel: it survives this process. */
 int outfile_flush(struct outfile *f);
 /* As outfile_flush(), and waits until the disk has it: it survives the machine. */

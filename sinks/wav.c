@@ -166,6 +166,13 @@ static int wav_silence(void *state, uint64_t samples)
 	return wav_add(state, NULL, samples);
 }
 
+void wav_appended(void *state, uint64_t samples)
+{
+	struct wav *w = state;
+
+	w->len += samples * w->frame_size;
+}
+
 static int wav_refresh(void *state)
 {
 	struct wav *w = state;

@@ -14,4 +14,8 @@ enum { WAV_DATA_OFFSET = 112 };
 
 extern const struct td_writer_ops wav_writer;
 
+/* So many samples per channel, s16le, were appended to the output of this writer by somebody else.
+ */
+void wav_appended(void *state, uint64_t samples);
+
 #endif

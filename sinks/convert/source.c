@@ -186,6 +186,16 @@ int source_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_n, b
 	return source_raw_read(s, pcm, max, ret_n, ret_silent, fault);
 }
 
+bool source_is_plain(const struct source *s)
+{
+	return s->snd == NULL && s->flac == NULL && s->form.format == RAW_S16LE && !s->in.stream;
+}
+
+uint64_t source_offset(const struct source *s)
+{
+	return s->at;
+}
+
 enum source_end source_finish(struct source *s)
 {
 	switch (input_changed(&s->in, s->conf->path)) {

@@ -51,6 +51,12 @@ const struct input *source_input(const struct source *s);
 int source_read(struct source *s, int16_t *pcm, uint32_t max, uint64_t *ret_n, bool *ret_silent,
 	struct fault *fault);
 
+/* Whether the file has its samples as they come out, s16le. Then source_read() may be given NULL
+ * instead of pcm: samples are passed over, and those lie from source_offset() on, as it was before.
+ */
+bool source_is_plain(const struct source *s);
+uint64_t source_offset(const struct source *s);
+
 /* At the end: whether everything that should be there was read, and the file is still as it was.
  * Warns when it is not. */
 enum source_end { SOURCE_WHOLE, SOURCE_DAMAGED, SOURCE_CHANGED };

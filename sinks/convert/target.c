@@ -20,6 +20,10 @@ enum { TARGET_NAME_MAX = 512, TARGET_BLOCK = 1 << 16 };
 /* So much at a time is sent to the disk already while the rest is made: it is waited for in the
  * end. */
 enum { TARGET_AHEAD = 8 << 20 };
+/* What is carried ends at multiples of this in the output: the kernel is a third quicker where it
+ * can fill large blocks of its memory at once. A pipe holds pages, the first and the last of which
+ * may not be whole. */
+enum { TARGET_PIECE = 512 << 10, TARGET_PIPE = 2 * TARGET_PIECE };
 
 /* A small file that goes with it. */
 struct beside {
@@ -32,7 +36,9 @@ struct target {
 	struct outfile *file;
 	struct td_output output;
 	int dir_fd, fd; /* fd: of the file, to read from and to hold its lock */
+	int pipe[2];    /* -1: not made yet */
 	bool stdout_too, committed, created;
+	bool no_carry;  /* it was refused once */
 	uint64_t ahead; /* up to here it was sent to the disk */
 	char name[TARGET_NAME_MAX], part[TARGET_NAME_MAX];
 	struct beside besides[OUTFILE_BESIDE_MAX];
@@ -43,9 +49,8 @@ static int part_name(char ret[static TARGET_NAME_MAX], const char *name)
 	return snprintf(ret, TARGET_NAME_MAX, ".%s.part", name) < TARGET_NAME_MAX;
 }
 
-static int output_append(void *user, const void *data, size_t len)
+static void send_ahead(struct target *t)
 {
-	struct target *t = user;
 	uint64_t length = outfile_length(t->file);
 
 	if (length >= t->ahead + TARGET_AHEAD && !t->stdout_too) {
@@ -53,6 +58,13 @@ static int output_append(void *user, const void *data, size_t len)
 			SYNC_FILE_RANGE_WRITE);
 		t->ahead = length;
 	}
+}
+
+static int output_append(void *user, const void *data, size_t len)
+{
+	struct target *t = user;
+
+	send_ahead(t);
 	return outfile_append(t->file, data, len);
 }
 
@@ -173,6 +185,15 @@ out:
 	return r < 0 ? fault_set(fault, r, "%s: no temporary file: %s", dir, strerror(errno)) : r;
 }
 
+static void pipe_close(struct target *t)
+{
+	for (int i = 0; i < 2; i++) {
+		if (t->pipe[i] >= 0)
+			close(t->pipe[i]);
+		t->pipe[i] = -1;
+	}
+}
+
 int target_open(struct target **ret, const char *folder, const char *name, struct fault *fault)
 {
 	struct target *t = calloc(1, sizeof(*t));
@@ -180,7 +201,7 @@ int target_open(struct target **ret, const char *folder, const char *name, struc
 
 	if (t == NULL)
 		return fault_set(fault, TD_ERR_NOMEM, "%s", td_strerror(TD_ERR_NOMEM));
-	t->dir_fd = t->fd = -1;
+	t->dir_fd = t->fd = t->pipe[0] = t->pipe[1] = -1;
 	if (folder != NULL && (!part_name(t->part, name) || strlen(name) >= sizeof(t->name))) {
 		r = fault_set(fault, TD_ERR_IO, "%.100s...: %s", name, strerror(ENAMETOOLONG));
 		goto out;
@@ -211,6 +232,7 @@ void target_free(struct target *t)
 	if (t == NULL)
 		return;
 	outfile_free(t->file);
+	pipe_close(t);
 	if (t->created && !t->committed)
 		(void)unlinkat(t->dir_fd, t->part, 0);
 	if (t->fd >= 0)
@@ -225,6 +247,38 @@ void target_free(struct target *t)
 const struct td_output *target_output(struct target *t)
 {
 	return &t->output;
+}
+
+/* In a pipe that is smaller there is nothing to gain. */
+static bool pipe_open(struct target *t)
+{
+	return t->pipe[0] >= 0 ||
+		(pipe2(t->pipe, O_CLOEXEC) == 0 &&
+			fcntl(t->pipe[1], F_SETPIPE_SZ, TARGET_PIPE) >= 0);
+}
+
+int target_carry(struct target *t, int fd, uint64_t at, uint64_t len, size_t *ret_n)
+{
+	uint64_t room = TARGET_PIECE - outfile_length(t->file) % TARGET_PIECE;
+	off_t from = (off_t)at;
+	ssize_t n = -1;
+
+	*ret_n = 0;
+	if (t->no_carry)
+		return TD_OK;
+	if (pipe_open(t)) {
+		do {
+			n = splice(fd, &from, t->pipe[1], NULL, room < len ? room : len, 0);
+		} while (n < 0 && errno == EINTR);
+	}
+	if (n <= 0) {
+		pipe_close(t);
+		t->no_carry = true;
+		return TD_OK;
+	}
+	send_ahead(t);
+	*ret_n = (size_t)n;
+	return outfile_append_pipe(t->file, t->pipe[0], (size_t)n);
 }
 
 const char *target_error(const struct target *t)

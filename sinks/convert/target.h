@@ -26,6 +26,10 @@ void target_free(struct target *t);
 
 /* Where a writer writes; lives as long as the target. */
 const struct td_output *target_output(struct target *t);
+/* Appends some of the len bytes of another file from `at` on without a look at them. *ret_n: how
+ * many; 0: these two files cannot do that, or there are none: reading finds out. Errors are of the
+ * output. */
+int target_carry(struct target *t, int fd, uint64_t at, uint64_t len, size_t *ret_n);
 /* Why it failed; "" when it did not. */
 const char *target_error(const struct target *t);
 

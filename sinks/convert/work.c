@@ -12,8 +12,10 @@
 #include "sinks/convert/target.h"
 #include "sinks/convert/verify.h"
 #include "sinks/shape.h"
+#include "sinks/wav.h"
 
-enum { WORK_BLOCK = 4096, WORK_COPY = 1 << 16 };
+/* Samples at once: read, carried. */
+enum { WORK_BLOCK = 4096, WORK_SPAN = 8 << 20 };
 /* The loudest a mix may be; 1 dB less where it is resampled, which can go over what it was. */
 enum { PEAK_MAX = 32767, PEAK_RESAMPLED = 29204 };
 
@@ -31,7 +33,7 @@ struct work {
 	uint64_t done;  /* samples of the input */
 	uint64_t out;   /* samples that went to the writer */
 	uint64_t quiet; /* zeros of the input that are not passed on yet */
-	int16_t pcm[WORK_BLOCK * RAW_CHANNELS_MAX];
+	int16_t pcm[WORK_BLOCK * RAW_CHANNELS_MAX]; /* or bytes */
 };
 
 /* A writer or its output failed. */
@@ -108,19 +110,81 @@ static int encode_block(struct work *w, uint64_t n, bool silent)
 	return audio(w, w->pcm, (uint32_t)n);
 }
 
+/* Bytes of the only input go to the output as they are. Read by its own offset, beside what
+ * libsndfile does with it. */
+static int carry(struct work *w, uint64_t at, uint64_t len)
+{
+	const struct td_output *out = target_output(w->target);
+	struct input in = *source_input(feed_source(w->feed));
+	size_t n;
+	int r;
+
+	in.shrank = false;
+	while (len > 0) {
+		if ((r = target_carry(w->target, in.fd, at, len, &n)) < 0)
+			return output_failed(w, r);
+		if (n == 0) {
+			n = len < sizeof(w->pcm) ? (size_t)len : sizeof(w->pcm);
+			if ((r = input_read(&in, w->pcm, n, at, &n)) < 0)
+				return fault_set(w->fault, r, "cannot be read: %s",
+					strerror(errno));
+			if (in.shrank)
+				return fault_set(w->fault, TD_ERR_TRUNCATED,
+					"became shorter while it was read");
+			if ((r = out->append(out->user, w->pcm, n)) < 0)
+				return output_failed(w, r);
+		}
+		at += n;
+		len -= n;
+	}
+	return TD_OK;
+}
+
+static int carry_samples(struct work *w, uint64_t at, uint64_t n)
+{
+	int r;
+
+	w->done += n;
+	if (w->quiet > 0 && (r = flush_quiet(w)) < 0)
+		return r;
+	if ((r = carry(w, at, n * w->in->channels * sizeof(*w->pcm))) < 0)
+		return r;
+	w->out += n;
+	wav_appended(w->writer, n);
+	return TD_OK;
+}
+
+/* The input, if its samples are what a WAV of them holds; else NULL. */
+static const struct source *plain_source(const struct work *w)
+{
+	const struct source *source = feed_source(w->feed);
+
+	return source != NULL && source_is_plain(source) &&
+			w->conf->format->writer == &wav_writer &&
+			w->writer_conf.rate == w->in->rate &&
+			w->writer_conf.channels == w->in->channels
+		? source
+		: NULL;
+}
+
 static int encode_all(struct work *w)
 {
 	const struct witness *witness = &w->observer->witness;
+	const struct source *plain;
+	uint64_t n, at;
 	bool silent;
-	uint64_t n;
 	int r;
 
 	for (;;) {
-		if ((r = feed_read(w->feed, w->pcm, WORK_BLOCK, &n, &silent, w->fault)) < 0)
+		plain = plain_source(w);
+		at = plain != NULL ? source_offset(plain) : 0;
+		if ((r = feed_read(w->feed, plain != NULL ? NULL : w->pcm,
+			     plain != NULL ? WORK_SPAN : WORK_BLOCK, &n, &silent, w->fault)) < 0)
 			return r;
 		if (n == 0)
 			break;
-		if ((r = encode_block(w, n, silent)) < 0)
+		r = plain != NULL && !silent ? carry_samples(w, at, n) : encode_block(w, n, silent);
+		if (r < 0)
 			return r;
 		if (witness->progress != NULL)
 			witness->progress(witness->user, w->done);
@@ -180,31 +244,8 @@ static bool is_copy(const struct work *w)
 
 static int copy(struct work *w)
 {
-	/* Read by its own offset, beside what libsndfile does with it. */
-	struct input in = *source_input(feed_source(w->feed));
-	const struct td_output *out = target_output(w->target);
-	uint8_t *buf = malloc(WORK_COPY);
-	int r = buf != NULL ? TD_OK : TD_ERR_NOMEM;
-	uint64_t at = 0;
-	size_t n;
-
-	in.shrank = false;
-	while (r == TD_OK && at < in.size) {
-		if ((r = input_read(&in, buf, WORK_COPY, at, &n)) < 0) {
-			fault_set(w->fault, r, "cannot be read: %s", strerror(errno));
-		} else if (in.shrank) {
-			r = fault_set(w->fault, TD_ERR_TRUNCATED,
-				"became shorter while it was read");
-		} else if ((r = out->append(out->user, buf, n)) < 0) {
-			output_failed(w, r);
-		}
-		at += n;
-	}
-	if (buf == NULL)
-		fault_set(w->fault, r, "%s", td_strerror(r));
-	free(buf);
 	w->done = w->out = w->in->samples;
-	return r;
+	return carry(w, 0, source_input(feed_source(w->feed))->size);
 }
 
 /* ---- the job ---- */

@@ -428,6 +428,24 @@ slow() {
 	(cat noise.raw; sleep 0.3; cat noise.raw) | convert -q --raw $raw - -f wav -o slow && n=$(samples slow/stdin.wav) && [ "$n" -eq 288000 ]
 }
 check "raw samples as they come" slow
+# What comes through a pipe is read, and a file is copied by the kernel, to this disk or to another.
+as_copied() {
+	other=$(mktemp -d /dev/shm/convert.XXXXXX || mktemp -d) || return 1
+	for n in 4 524172 524176 524180 1048580 5000003; do
+		head -c $n slow.raw >piece.raw
+		cat piece.raw | convert -q --raw $raw - -f wav -o slow &&
+			convert -q --force --raw $raw -f wav -o slow piece.raw &&
+			convert -q --force --raw $raw -f wav -o "$other" piece.raw &&
+			convert -q --force -f wav -o slow/again "$other/piece.wav" &&
+			cmp slow/stdin.wav slow/piece.wav && cmp slow/piece.wav "$other/piece.wav" &&
+			cmp slow/piece.wav slow/again/piece.wav || break
+		done=$n
+	done
+	rm -r "$other"
+	[ "$done" -eq 5000003 ]
+}
+noise slow.raw 30
+check "read or copied, it is the same" as_copied
 failed_pipe() {
 	convert - -f mp3 <text.wav >out.log 2>err.log
 	[ $? -eq 3 ] && [ ! -s out.log ] && says '^convert: -: not a sound'

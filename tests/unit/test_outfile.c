@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -188,6 +190,75 @@ static void replace_is_all_or_nothing(void **state)
 	assert_int_equal(unlinkat(dir_fd, "x", 0), 0);
 }
 
+/* The bytes come to the end of what is there, and where nobody can move them they are read: from a
+ * file, which is no pipe. */
+static void from_a_pipe(void **state)
+{
+	int pair[2], file = openat(dir_fd, "b", O_RDWR | O_CREAT, 0600);
+
+	(void)state;
+	assert_int_equal(pipe(pair), 0);
+	assert_int_equal(write(pair[1], "moved", 5), 5);
+	assert_int_equal(pwrite(file, "read", 4, 0), 4);
+	assert_int_equal(out.append(out.user, "first ", 6), 0);
+	assert_int_equal(outfile_append_pipe(f, pair[0], 5), 0);
+	assert_int_equal(outfile_length(f), 11);
+	assert_int_equal(outfile_append_pipe(f, file, 4), 0);
+	assert_int_equal(out.append(out.user, " last", 5), 0);
+	assert_int_equal(outfile_length(f), 20);
+	assert_int_equal(outfile_flush(f), 0);
+	assert_true(holds(".a.part", "first movedread last"));
+	/* Behind a hole. */
+	assert_int_equal(out.zeros(out.user, 1000000), 0);
+	assert_int_equal(write(pair[1], "x", 1), 1);
+	assert_int_equal(outfile_append_pipe(f, pair[0], 1), 0);
+	assert_int_equal(outfile_length(f), 1000021);
+	/* More than there is. */
+	assert_int_equal(outfile_append_pipe(f, file, 1), TD_ERR_IO);
+	assert_int_equal(outfile_errno(f), EIO);
+	assert_int_equal(outfile_length(f), 1000021);
+	assert_int_equal(out.patch(out.user, 0, "FIRST", 5), 0);
+	close(pair[0]);
+	close(pair[1]);
+	close(file);
+	assert_int_equal(unlinkat(dir_fd, "b", 0), 0);
+}
+
+/* Half of it fits: that is the length, and the start can still be put right. */
+static void from_a_pipe_to_the_end_of_the_disk(void **state)
+{
+	struct rlimit was, limit;
+	char block[8192];
+	struct stat st;
+	int pair[2], fd;
+
+	(void)state;
+	memset(block, 'x', sizeof(block));
+	assert_int_equal(pipe(pair), 0);
+	assert_int_equal(write(pair[1], block, sizeof(block)), sizeof(block));
+	assert_int_equal(out.append(out.user, "first", 5), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	limit = was;
+	limit.rlim_cur = 4096;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(outfile_append_pipe(f, pair[0], sizeof(block)), 0);
+	assert_int_equal(outfile_flush(f), TD_ERR_IO);
+	assert_int_equal(outfile_errno(f), EFBIG);
+	assert_int_equal(outfile_length(f), 4096);
+	assert_int_equal(out.patch(out.user, 0, "FIRST", 5), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+	assert_int_equal(outfile_append_pipe(f, pair[0], 1), TD_ERR_IO);
+	fd = openat(dir_fd, ".a.part", O_RDONLY);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, 4096);
+	assert_int_equal(read(fd, block, 6), 6);
+	assert_memory_equal(block, "FIRSTx", 6);
+	close(fd);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -197,6 +268,8 @@ int main(void)
 		TEST(a_taken_name),
 		TEST(endings_that_cannot_be),
 		TEST(replace_is_all_or_nothing),
+		TEST(from_a_pipe),
+		TEST(from_a_pipe_to_the_end_of_the_disk),
 	};
 
 	return cmocka_run_group_tests_name("outfile", tests, NULL, NULL);

@@ -182,6 +182,7 @@ int lane_requests_write(struct lane_requests *q, int fd)
 	int r;
 
 	look(q);
+	lane_thread_newest(q->thread, q->newest_ns);
 	if (!q->live || q->sent == q->answered)
 		return ipc_queue_write(from, fd);
 	room = q->answered + LANE_UNDER_WAY - q->written;
@@ -442,7 +443,6 @@ static void time_told(struct lane_requests *q, uint64_t at_ns)
 {
 	if (at_ns > q->newest_ns)
 		q->newest_ns = at_ns;
-	lane_thread_newest(q->thread, q->newest_ns);
 }
 
 void lane_requests_epoch(struct lane_requests *q, uint64_t conn, struct lane_epoch *e)

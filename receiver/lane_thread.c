@@ -56,11 +56,12 @@ struct lane_thread {
 	struct allowed *allowed; /* who may be named */
 	size_t allowed_count, allowed_cap;
 
+	/* What both threads look at, neither writes with every message: it would change between
+	 * their caches each time. */
 	atomic_uint_fast64_t heard, pongs, newest_ns;
 	atomic_uint_least32_t epoch_no; /* the latest */
 	atomic_bool waits;              /* of the latest pong */
 	atomic_bool waiting;
-	struct sink_working working;
 
 	/* the thread's own */
 	int fd;
@@ -69,6 +70,7 @@ struct lane_thread {
 	struct map by_conn; /* the same */
 	/* some of `allowed`: only this thread takes any away */
 	struct allowed named[NAMED_SETS][NAMED_WAYS];
+	struct sink_working working;
 	unsigned sound; /* samples that nobody was told of yet */
 	struct delivered
 		delivered; /* lent to the network thread while this one waits for a worker */
@@ -567,8 +569,8 @@ static const char *serve_worker(struct lane_thread *t)
 		if ((n = read_ticking(t, room, room_len)) <= 0)
 			break;
 		ipc_reader_fed(reader, (size_t)n);
+		count_up(&t->heard);
 		while ((r = ipc_reader_next(reader, &msg)) == 1) {
-			count_up(&t->heard);
 			if ((r = dispatch(t, &msg)) != TD_OK)
 				break;
 		}

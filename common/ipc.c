@@ -202,10 +202,10 @@ uint8_t *ipc_queue_put_room(struct ipc_queue *q, enum ipc_type type, uint64_t co
 	if (queue_grow(q, total) != TD_OK)
 		return NULL;
 	at = q->buf + q->head + q->len;
+	memset(at + total - 8, 0, 8); /* what pads it is among these */
 	memcpy(at, &hdr, sizeof(hdr));
 	if (body_len > 0)
 		memcpy(at + sizeof(hdr), body, body_len);
-	memset(at + sizeof(hdr) + hdr.len, 0, total - sizeof(hdr) - hdr.len);
 	q->len += total;
 	return at + sizeof(hdr) + body_len;
 }
@@ -236,7 +236,8 @@ int ipc_queue_write_some(struct ipc_queue *q, int fd, size_t max)
 		if (n < 0)
 			return errno == EPIPE ? TD_ERR_PEER_GONE : TD_ERR_SYS;
 		/* Where the next whole message begins, for ipc_queue_shed(). */
-		for (next = q->torn; next < (size_t)n; next += wire_size(q->buf + q->head + next))
+		next = (size_t)n < q->len ? q->torn : (size_t)n;
+		for (; next < (size_t)n; next += wire_size(q->buf + q->head + next))
 			;
 		q->torn = next - (size_t)n;
 		sodium_memzero(q->buf + q->head, (size_t)n); /* keys, voices */

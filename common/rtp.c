@@ -29,14 +29,17 @@ int rtp_parse(struct rtp_header *ret, const uint8_t *data, size_t len)
 	struct rtp_header h = { 0 };
 	uint8_t first, second;
 	uint32_t words;
-	struct rd r;
+	struct rd r, fixed;
 
 	rd_init(&r, data, len);
-	first = rd_u8(&r);
-	second = rd_u8(&r);
-	h.sequence = rd_u16(&r);
-	h.timestamp = rd_u32(&r);
-	h.ssrc = rd_u32(&r);
+	fixed = rd_window(&r, RTP_MIN_HEADER);
+	if (fixed.bad)
+		return TD_ERR_TRUNCATED;
+	first = rd_u8(&fixed);
+	second = rd_u8(&fixed);
+	h.sequence = rd_u16(&fixed);
+	h.timestamp = rd_u32(&fixed);
+	h.ssrc = rd_u32(&fixed);
 	h.payload_type = second & 0x7f;
 	h.marker = (second & 0x80) != 0;
 	h.padding = (first & FLAG_PADDING) != 0;

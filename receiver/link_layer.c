@@ -21,6 +21,7 @@ enum {
 };
 enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TYPE_VLAN = 0x8100, TYPE_QINQ = 0x88a8 };
 enum { PROTOCOL_UDP = 17, MAX_VLAN_TAGS = 4 };
+enum { IPV4_HEADER = 20, UDP_HEADER = 8 };
 
 bool link_type_known(int link_type)
 {
@@ -40,47 +41,51 @@ bool link_type_known(int link_type)
 	return false;
 }
 
+/* Fixed headers are windows: whether there is enough is asked once, and not for every field. */
 static int read_udp(struct rd *r, struct link_datagram *d)
 {
+	struct rd h = rd_window(r, UDP_HEADER);
 	size_t len;
 
-	d->source.port = rd_u16(r);
-	d->destination.port = rd_u16(r);
-	len = rd_u16(r);
-	rd_u16(r); /* checksum: the AEAD tag of the packet says more */
-	if (r->bad)
+	if (h.bad)
 		return TD_ERR_TRUNCATED;
-	if (len < 8)
+	d->source.port = rd_u16(&h);
+	d->destination.port = rd_u16(&h);
+	len = rd_u16(&h); /* behind it a checksum: the AEAD tag of the packet says more */
+	if (len < UDP_HEADER)
 		return TD_ERR_MALFORMED;
-	d->len = len - 8;
+	d->len = len - UDP_HEADER;
 	d->data = rd_bytes(r, d->len);
 	return d->data != NULL ? TD_OK : TD_ERR_TRUNCATED;
 }
 
 static int read_ipv4(struct rd *r, struct link_datagram *d)
 {
-	uint8_t first = rd_u8(r), protocol;
-	size_t header = 4u * (first & 0x0f), total;
+	struct rd h = rd_window(r, IPV4_HEADER);
+	uint8_t first, protocol;
+	size_t header, total;
 	uint16_t fragment;
 
-	rd_u8(r);
-	total = rd_u16(r);
-	rd_u16(r);
-	fragment = rd_u16(r);
-	rd_u8(r);
-	protocol = rd_u8(r);
-	rd_u16(r);
-	rd_copy(r, d->source.ip, 4);
-	rd_copy(r, d->destination.ip, 4);
-	if (r->bad)
+	if (h.bad)
 		return TD_ERR_TRUNCATED;
-	if (first >> 4 != 4 || header < 20 || total < header)
+	first = rd_u8(&h);
+	rd_u8(&h);
+	total = rd_u16(&h);
+	rd_u16(&h);
+	fragment = rd_u16(&h);
+	rd_u8(&h);
+	protocol = rd_u8(&h);
+	rd_u16(&h);
+	rd_copy(&h, d->source.ip, 4);
+	rd_copy(&h, d->destination.ip, 4);
+	header = 4u * (first & 0x0f);
+	if (first >> 4 != 4 || header < IPV4_HEADER || total < header)
 		return TD_ERR_MALFORMED;
 	/* Any part of a fragmented datagram: offset not zero, or more to come. */
 	if (protocol != PROTOCOL_UDP || (fragment & 0x3fff) != 0)
 		return TD_ERR_UNSUPPORTED;
 	d->source.family = d->destination.family = 4;
-	rd_bytes(r, header - 20);
+	rd_bytes(r, header - IPV4_HEADER);
 	return read_udp(r, d);
 }
 

@@ -34,11 +34,19 @@ static int64_t drifted_d(const struct rtp_clock *c, int64_t slice, uint64_t arri
 void rtp_clock_add(struct rtp_clock *c, int64_t ts, uint64_t arrival_ns)
 {
 	int64_t slice = slice_of(arrival_ns);
-	int64_t d = rtp_clock_d(ts, arrival_ns), most = drifted_d(c, slice, arrival_ns);
+	int64_t d = rtp_clock_d(ts, arrival_ns), most;
 	unsigned i, now = (unsigned)(slice % RTP_CLOCK_BUCKETS);
 
+	/* Nearly always: no slice has begun, and what is least in this one is. */
+	if (c->set && slice == c->slice && d >= c->bucket[now].min_d) {
+		if (arrival_ns > c->last_ns)
+			c->last_ns = arrival_ns;
+		return;
+	}
+	most = drifted_d(c, slice, arrival_ns);
 	if (d > most)
 		d = most;
+	c->slice = slice;
 	if (!c->set || arrival_ns > c->last_ns)
 		c->last_ns = arrival_ns;
 	if (!c->set || c->bucket[now].slice != slice || d < c->bucket[now].min_d) {

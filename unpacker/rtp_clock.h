@@ -21,7 +21,8 @@ struct rtp_clock {
 		int64_t slice; /* arrival / 4 s */
 		int64_t min_d;
 	} bucket[RTP_CLOCK_BUCKETS];
-	int64_t min_d;    /* ns: the least of the buckets */
+	int64_t min_d;    /* ns: the least of the buckets ... */
+	int64_t slice;    /* ... as of this slice: the last packet's */
 	uint64_t last_ns; /* the latest arrival */
 	bool set;         /* false: nothing added yet; all zero is an empty clock */
 };

@@ -132,9 +132,9 @@ static void begin_spurt(struct stream *s, uint64_t now_ns)
 }
 
 /* A held spurt is not added to the clock before it was compared with it. */
-static void feed_clock(struct stream *s, const struct packet *p, bool begins, uint64_t now_ns)
+static void feed_clock(struct stream *s, const struct packet *p, int64_t ts, bool begins,
+	uint64_t now_ns)
 {
-	int64_t ts = rtp_clock_unwrap(&s->clock, p->ts, p->arrival_ns);
 	int64_t d = rtp_clock_d(ts, p->arrival_ns);
 	bool held = reorder_holds(&s->reorder, now_ns);
 
@@ -158,14 +158,13 @@ static void feed_clock(struct stream *s, const struct packet *p, bool begins, ui
  * may be slow for a moment; one that brings nothing in time any more, for a second and a half and
  * more, is not what is late.
  */
-static bool has_lagged(struct stream *s, const struct packet *p)
+static bool has_lagged(struct stream *s, const struct packet *p, int64_t ts)
 {
 	int64_t late;
 
 	if (!s->clock.set || reorder_holds(&s->reorder, p->arrival_ns))
 		return false;
-	late = rtp_clock_d(rtp_clock_unwrap(&s->clock, p->ts, p->arrival_ns), p->arrival_ns) -
-		s->clock.min_d;
+	late = rtp_clock_d(ts, p->arrival_ns) - s->clock.min_d;
 	if (late <= (int64_t)SPURT_JUMP_NS) {
 		s->late_since_ns = 0;
 		return false;
@@ -186,6 +185,7 @@ static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 	bool idle = first || p->arrival_ns - s->prev_arrival_ns > IDLE_NS;
 	bool after_silence = s->silence_run >= SILENCE_RUN && !silence;
 	bool ahead = p->seq > s->prev_seq; /* one that was overtaken begins and ends nothing */
+	int64_t ts = rtp_clock_unwrap(&s->clock, p->ts, p->arrival_ns);
 	uint32_t before = s->spurt;
 
 	if (ahead && !reorder_holds(&s->reorder, now_ns) && (idle || after_silence)) {
@@ -197,13 +197,15 @@ static void observe(struct stream *s, struct packet *p, uint64_t now_ns)
 		settle_spurt(s);
 		s->spurt++;
 		forget_clock(s, p->seq, p->again);
-	} else if (ahead && has_lagged(s, p)) {
+	} else if (ahead && has_lagged(s, p, ts)) {
 		s->spurt++;
 		forget_clock(s, p->seq, p->again);
 	}
 	p->spurt = p->seq < s->anchor_seq ? s->spurt - 1 : s->spurt;
+	if (s->spurt != before) /* maybe on another clock */
+		ts = rtp_clock_unwrap(&s->clock, p->ts, p->arrival_ns);
 	if (p->spurt == s->spurt)
-		feed_clock(s, p, s->spurt != before, now_ns);
+		feed_clock(s, p, ts, s->spurt != before, now_ns);
 
 	if (ahead) {
 		s->silence_run = silence ? s->silence_run + 1 : 0;
@@ -266,8 +268,8 @@ static struct fill fill_before(const struct stream *s, const struct stream_end *
 	const struct packet *p)
 {
 	int64_t missing = (int32_t)(p->ts - e->ts), due = min64(missing, e->lost * e->samples);
-	int copied = opus_packet_get_samples_per_frame(p->data, TD_RATE);
 	struct fill f = { 0 };
+	int copied;
 
 	/* Nothing to go on: no sound before, or timestamps that have nothing in common with it. */
 	if (!e->any || on_old_clock(s, e->spurt) != on_old_clock(s, p->spurt))
@@ -276,6 +278,7 @@ static struct fill fill_before(const struct stream *s, const struct stream_end *
 	 * between probes in a pause was a probe, too. */
 	if (due <= 0 || (s->gap.by_padding && missing > due))
 		return f;
+	copied = opus_packet_get_samples_per_frame(p->data, TD_RATE);
 	f.due = (int)due;
 	/* libopus makes sound up, copy or not, when what it decoded last was CELT alone. */
 	if (due >= copied && !e->celt && opus_packet_has_fec(p->data, p->len))
@@ -384,6 +387,10 @@ static void count_gap(struct stream *s, int64_t fec, int64_t concealed)
 {
 	int64_t lost = s->sound.lost - s->gap.unopened;
 
+	if (s->sound.lost == 0) {
+		s->gap = (struct stream_gap){ 0 };
+		return;
+	}
 	if (s->gap.last_unopened)
 		fec = 0;
 	concealed = min64(concealed, lost - fec);
@@ -548,23 +555,29 @@ static int play_packet(struct stream *s, const struct packet *p, int64_t lost)
 	return TD_OK;
 }
 
-/* The next packet in sequence; `lost` numbers before it were given up. */
-static int play(struct stream *s, const struct packet *p, int64_t lost)
+/* As if it came first, but nothing of it is counted or leaves. */
+static int play_again(struct stream *s, const struct packet *p, int64_t lost)
 {
 	uint64_t uncounted[COUNTER_COUNT] = { 0 }, *count = s->count;
 	size_t mark = s->conf->out->len;
 	int r;
 
-	s->closed = (struct stream_lost){ 0 };
-	if (p->again)
-		s->count = uncounted;
+	s->count = uncounted;
 	r = play_packet(s, p, lost);
+	s->count = count;
+	s->conf->out->len = mark; /* nothing of it was written yet */
+	return r;
+}
+
+/* The next packet in sequence; `lost` numbers before it were given up. */
+static int play(struct stream *s, const struct packet *p, int64_t lost)
+{
+	int r;
+
+	s->closed = (struct stream_lost){ 0 };
+	r = p->again ? play_again(s, p, lost) : play_packet(s, p, lost);
 	s->done.seq = (uint16_t)p->seq;
 	s->done.any = true;
-	if (p->again) {
-		s->count = count;
-		s->conf->out->len = mark; /* nothing of it was written yet */
-	}
 	return r;
 }
 

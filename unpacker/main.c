@@ -20,7 +20,7 @@
 #endif
 
 /* Replies are written together, but not so late that the receiver waits for them. */
-enum { WRITE_AT = 64 * 1024 };
+enum { WRITE_AT = 128 * 1024 };
 
 static int ignore_signals(void);
 static int warm_up(struct worker *w);

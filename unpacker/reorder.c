@@ -6,21 +6,27 @@
 #include "common/err.h"
 #include "common/wrap.h"
 
-static size_t slot_of(int64_t seq)
+/* Where the packet of this number waits; only of those from next to highest. */
+static struct packet **slot_of(const struct reorder *r, int64_t seq)
+{
+	return &r->slot[(uint64_t)seq & (r->slots - 1)];
+}
+
+static size_t bit_of(int64_t seq)
 {
 	return (size_t)((uint64_t)seq % REORDER_SLOTS);
 }
 
 static bool has_come(const struct reorder *r, int64_t seq)
 {
-	size_t i = slot_of(seq);
+	size_t i = bit_of(seq);
 
 	return (r->came[i / 64] >> i % 64 & 1) != 0;
 }
 
 static void note(struct reorder *r, int64_t seq, bool came)
 {
-	size_t i = slot_of(seq);
+	size_t i = bit_of(seq);
 	uint64_t bit = (uint64_t)1 << i % 64;
 
 	r->came[i / 64] = came ? r->came[i / 64] | bit : r->came[i / 64] & ~bit;
@@ -30,14 +36,25 @@ void reorder_init(struct reorder *r, uint64_t window_ns)
 {
 	memset(r, 0, sizeof(*r));
 	r->window_ns = window_ns;
+	r->slot = r->few;
+	r->slots = REORDER_FEW;
+}
+
+static void free_slots(struct reorder *r)
+{
+	if (r->slot != r->few)
+		free(r->slot);
+	r->slot = r->few;
+	r->slots = REORDER_FEW;
 }
 
 void reorder_free(struct reorder *r)
 {
 	size_t i;
 
-	for (i = 0; i < REORDER_SLOTS; i++)
+	for (i = 0; i < r->slots; i++)
 		free(r->slot[i]);
+	free_slots(r);
 	reorder_init(r, r->window_ns);
 }
 
@@ -51,8 +68,7 @@ enum reorder_verdict reorder_check(const struct reorder *r, uint16_t seq, int64_
 	if (n > r->highest + REORDER_SLOTS)
 		return REORDER_FAR;
 	if (n >= r->next)
-		return n <= r->highest && r->slot[slot_of(n)] != NULL ? REORDER_DUPLICATE
-								      : REORDER_FITS;
+		return n <= r->highest && *slot_of(r, n) != NULL ? REORDER_DUPLICATE : REORDER_FITS;
 	if (r->open && n > r->highest - REORDER_SLOTS)
 		return REORDER_FITS;
 	if (n < r->next - REORDER_SLOTS)
@@ -107,14 +123,43 @@ bool reorder_pass(struct reorder *r, const struct packet *p, uint64_t now_ns)
 	return true;
 }
 
+/* Room for what waits and for seq. */
+static int reserve(struct reorder *r, int64_t seq)
+{
+	int64_t low = r->started && r->next < seq ? r->next : seq;
+	int64_t high = r->started && r->highest > seq ? r->highest : seq;
+	struct packet **few = r->slot, **slot;
+	size_t was = r->slots, slots = was, i;
+
+	while (slots <= (size_t)(high - low))
+		slots *= 2;
+	if (slots == was)
+		return TD_OK;
+	if ((slot = calloc(slots, sizeof(struct packet *))) == NULL)
+		return TD_ERR_NOMEM;
+	r->slot = slot;
+	r->slots = slots;
+	for (i = 0; i < was; i++) {
+		if (few[i] != NULL)
+			*slot_of(r, few[i]->seq) = few[i];
+		few[i] = NULL;
+	}
+	if (few != r->few)
+		free(few);
+	return TD_OK;
+}
+
 int reorder_put(struct reorder *r, const struct packet *p)
 {
-	struct packet *copy = packet_keep(p);
+	struct packet *copy;
+	int ret;
 
-	if (copy == NULL)
+	if ((ret = reserve(r, p->seq)) != TD_OK)
+		return ret;
+	if ((copy = packet_keep(p)) == NULL)
 		return TD_ERR_NOMEM;
 	admit(r, p->seq);
-	r->slot[slot_of(p->seq)] = copy;
+	*slot_of(r, p->seq) = copy;
 	if (r->waiting++ == 0 || p->arrival_ns < r->oldest_ns)
 		r->oldest_ns = p->arrival_ns;
 	return TD_OK;
@@ -122,7 +167,7 @@ int reorder_put(struct reorder *r, const struct packet *p)
 
 struct packet *reorder_at(struct reorder *r, int64_t seq)
 {
-	return r->waiting > 0 && seq >= r->next && seq <= r->highest ? r->slot[slot_of(seq)] : NULL;
+	return r->waiting > 0 && seq >= r->next && seq <= r->highest ? *slot_of(r, seq) : NULL;
 }
 
 /* The waiting packet with the lowest number. There is one. */
@@ -130,9 +175,9 @@ static struct packet *front(const struct reorder *r)
 {
 	int64_t seq = r->next;
 
-	while (r->slot[slot_of(seq)] == NULL)
+	while (*slot_of(r, seq) == NULL)
 		seq++;
-	return r->slot[slot_of(seq)];
+	return *slot_of(r, seq);
 }
 
 /* Held as the start of a spurt: older ones that still wait for a gap are not. */
@@ -167,7 +212,7 @@ static void find_oldest(struct reorder *r)
 
 	r->oldest_ns = REORDER_NEVER;
 	for (seq = r->next; left > 0; seq++) {
-		const struct packet *p = r->slot[slot_of(seq)];
+		const struct packet *p = *slot_of(r, seq);
 
 		if (p == NULL)
 			continue;
@@ -190,9 +235,10 @@ struct packet *reorder_pop(struct reorder *r, uint64_t now_ns, int64_t *ret_lost
 		return NULL;
 	if (p->seq != r->next && now_ns - r->oldest_ns < r->window_ns)
 		return NULL;
-	r->slot[slot_of(p->seq)] = NULL;
+	*slot_of(r, p->seq) = NULL;
 	*ret_lost = p->seq - r->next;
-	r->waiting--;
+	if (--r->waiting == 0)
+		free_slots(r);
 	advance(r, p->seq);
 	if (r->waiting > 0 && p->arrival_ns == r->oldest_ns)
 		find_oldest(r);

@@ -15,7 +15,7 @@
  * sealed_until_ns, and nothing behind it before it does. Owns what waits. No clock: time comes with
  * the calls and never falls.
  */
-enum { REORDER_SLOTS = 512 };
+enum { REORDER_SLOTS = 512, REORDER_FEW = 16 };
 #define REORDER_NEVER UINT64_MAX
 
 enum reorder_verdict {
@@ -26,10 +26,12 @@ enum reorder_verdict {
 };
 
 struct reorder {
-	struct packet *slot[REORDER_SLOTS]; /* of seq at seq % REORDER_SLOTS: next and up */
-	uint64_t came[REORDER_SLOTS / 64];  /* bit seq % REORDER_SLOTS: came; those below next */
-	uint64_t window_ns, oldest_ns;      /* oldest_ns: arrival of what waits longest */
-	uint64_t hold_until_ns;             /* packets of hold_spurt and later wait for this */
+	struct packet **slot; /* of seq at seq % slots: next and up, to the highest */
+	size_t slots;         /* a power of two; as many as that takes while something waits */
+	struct packet *few[REORDER_FEW];
+	uint64_t came[REORDER_SLOTS / 64]; /* bit seq % REORDER_SLOTS: came; those below next */
+	uint64_t window_ns, oldest_ns;     /* oldest_ns: arrival of what waits longest */
+	uint64_t hold_until_ns;            /* packets of hold_spurt and later wait for this */
 	int64_t next, highest;
 	size_t waiting;
 	uint32_t hold_spurt;
@@ -37,8 +39,8 @@ struct reorder {
 	bool open;    /* nothing was released yet: what comes lower moves the start */
 };
 
-void reorder_init(struct reorder *r, uint64_t window_ns);
-void reorder_free(struct reorder *r); /* what waits is dropped */
+void reorder_init(struct reorder *r, uint64_t window_ns); /* not to be copied from here on */
+void reorder_free(struct reorder *r);                     /* what waits is dropped */
 
 /* What to do with a packet of this number; *ret is the number unwrapped. */
 enum reorder_verdict reorder_check(const struct reorder *r, uint16_t seq, int64_t *ret);

@@ -154,6 +154,52 @@ static void reorder_rows(void **state)
 	run_rows(no_window, sizeof(no_window) / sizeof(no_window[0]), 0);
 }
 
+/* As many as a window holds, in any order, from any first one on. */
+static void whatever_waits_leaves_in_order(void **state)
+{
+	uint32_t seed = 1;
+
+	(void)state;
+	for (unsigned round = 0; round < 400; round++) {
+		unsigned span = 1 + round * 37 % REORDER_SLOTS, left = 0, at;
+		int64_t base = 65000 + (int64_t)round * 7, lost, seq;
+		bool waits[REORDER_SLOTS] = { 0 };
+		struct packet p = { 0 }, *out;
+		struct reorder r;
+
+		reorder_init(&r, 1000);
+		for (unsigned i = 0; i < 3 * span; i++) {
+			seed = seed * 1664525 + 1013904223;
+			at = (seed >> 8) % span;
+			p.ts = at;
+			assert_int_equal(reorder_check(&r, (uint16_t)(base + at), &p.seq),
+				waits[at] ? REORDER_DUPLICATE : REORDER_FITS);
+			assert_int_equal((uint16_t)p.seq, (uint16_t)(base + at));
+			if (waits[at]) {
+				assert_int_equal(reorder_at(&r, p.seq)->ts, at);
+				continue;
+			}
+			assert_int_equal(reorder_put(&r, &p), TD_OK);
+			waits[at] = true;
+			left++;
+		}
+		for (at = 0; left > 0; at++) {
+			if (!waits[at])
+				continue;
+			out = reorder_pop(&r, REORDER_NEVER, &lost);
+			assert_non_null(out);
+			assert_int_equal(out->ts, at);
+			free(out);
+			left--;
+		}
+		assert_null(reorder_pop(&r, REORDER_NEVER, &lost));
+		assert_int_equal(reorder_check(&r, (uint16_t)(base + at - 1), &seq),
+			REORDER_DUPLICATE);
+		assert_ptr_equal(r.slot, r.few);
+		reorder_free(&r);
+	}
+}
+
 static void a_hold_keeps_its_spurt_and_no_other(void **state)
 {
 	struct reorder r;
@@ -254,6 +300,7 @@ int main(void)
 		cmocka_unit_test(the_map_is_a_map),
 		cmocka_unit_test(the_hold_drops_the_oldest),
 		cmocka_unit_test(reorder_rows),
+		cmocka_unit_test(whatever_waits_leaves_in_order),
 		cmocka_unit_test(a_hold_keeps_its_spurt_and_no_other),
 		cmocka_unit_test(a_used_decoder_is_as_new),
 	};

@@ -19,7 +19,7 @@
 enum { TARGET_NAME_MAX = 512, TARGET_BLOCK = 1 << 16 };
 /* So much at a time is sent to the disk already while the rest is made: it is waited for in the
  * end. */
-enum { TARGET_AHEAD = 8 << 20 };
+enum { TARGET_AHEAD = 4 << 20 };
 /* What is carried ends at multiples of this in the output: the kernel is a third quicker where it
  * can fill large blocks of its memory at once. A pipe holds pages, the first and the last of which
  * may not be whole. */

@@ -11,6 +11,7 @@
 #include "unpacker/to_s16.h"
 
 struct decoder {
+	size_t size; /* of all of it */
 	int channels;
 	bool fixed_point;  /* libopus computes in s16 itself, and clips nothing softly */
 	float softclip[2]; /* opus_pcm_soft_clip()'s memory */
@@ -22,18 +23,14 @@ static OpusDecoder *opus_of(struct decoder *d)
 	return (OpusDecoder *)(void *)d->state;
 }
 
-static size_t size_of(int channels)
-{
-	return sizeof(struct decoder) + (size_t)opus_decoder_get_size(channels);
-}
-
 static struct decoder *decoder_new(int channels)
 {
-	struct decoder *d = malloc(size_of(channels));
+	size_t size = sizeof(struct decoder) + (size_t)opus_decoder_get_size(channels);
+	struct decoder *d = malloc(size);
 
 	if (d == NULL)
 		return NULL;
-	*d = (struct decoder){ .channels = channels };
+	*d = (struct decoder){ .size = size, .channels = channels };
 	/* As opus_get_version_string() says to find that out. */
 	d->fixed_point = strstr(opus_get_version_string(), "-fixed") != NULL;
 	if (opus_decoder_init(opus_of(d), TD_RATE, channels) != OPUS_OK) {
@@ -43,7 +40,7 @@ static struct decoder *decoder_new(int channels)
 	return d;
 }
 
-/* Memory for one of so many channels. */
+/* NULL: there is none of so many channels. */
 static struct decoder *take_idle(struct decoder_pool *pool, int channels)
 {
 	struct decoder *d;
@@ -56,7 +53,7 @@ static struct decoder *take_idle(struct decoder_pool *pool, int channels)
 		pool->idle[i - 1] = pool->idle[--pool->len];
 		return d;
 	}
-	return malloc(size_of(channels));
+	return NULL;
 }
 
 int decoder_get(struct decoder **ret, struct decoder_pool *pool, int channels)
@@ -65,10 +62,10 @@ int decoder_get(struct decoder **ret, struct decoder_pool *pool, int channels)
 
 	if (*fresh == NULL && (*fresh = decoder_new(channels)) == NULL)
 		return TD_ERR_NOMEM;
-	if ((d = take_idle(pool, channels)) == NULL)
+	if ((d = take_idle(pool, channels)) == NULL && (d = malloc((*fresh)->size)) == NULL)
 		return TD_ERR_NOMEM;
 	/* libopus promises that its state may be copied so. */
-	memcpy(d, *fresh, size_of(channels));
+	memcpy(d, *fresh, (*fresh)->size);
 	*ret = d;
 	return TD_OK;
 }

@@ -329,6 +329,7 @@ void lane_watch(struct lane *l, uint64_t now_ns)
 
 int lane_conn_open(struct lane *l, uint64_t conn)
 {
+	lane_thread_allow(l->thread, conn, 0);
 	return lane_requests_open(&l->requests, conn);
 }
 

@@ -162,14 +162,14 @@ static void forget_allowed(struct lane_thread *t, uint64_t conn)
 	memset(t->named, 0, sizeof(t->named));
 }
 
-/* Whether the worker may say this of this user; 0 is nobody. */
+/* Whether the worker may say this of this user, or of nobody: 0. */
 static bool may_name(struct lane_thread *t, uint64_t conn, uint64_t user_id)
 {
 	struct allowed *known = t->named[map_hash(conn ^ user_id) % NAMED_SETS];
 	bool may;
 
-	if (user_id == 0)
-		return true;
+	if (conn == 0)
+		return false;
 	for (size_t i = 0; i < NAMED_WAYS; i++) {
 		if (known[i].user_id == user_id && known[i].conn == conn)
 			return true;

@@ -97,8 +97,9 @@ uint64_t lane_thread_post(struct lane_thread *t, struct lane_control *c);
 void lane_thread_pending(struct lane_thread *t,
 	void (*each)(void *user, uint64_t conn, uint64_t serial), void *user);
 
-/* This user may be named as a speaker of the connection; the worker, which may have been taken
- * over, may name nobody else. Before it is told. Until LANE_FORGET. */
+/* This user may be named as a speaker of the connection, and with user_id 0 something may be said
+ * of the connection at all; the worker, which may have been taken over, may name no other. Before
+ * it is told. Until LANE_FORGET. */
 void lane_thread_allow(struct lane_thread *t, uint64_t conn, uint64_t user_id);
 
 /* As delivered_look(). Only between worker_down and lane_thread_worker(): the thread waits then. */

@@ -575,6 +575,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conf.decodes = (setup & 8) == 0;
 	CHECK(lane_thread_new(&g.thread, &conf) == TD_OK);
 	lane_thread_epoch(g.thread, 128);
+	lane_thread_allow(g.thread, 1, 0);
+	lane_thread_allow(g.thread, 2, 0);
 	/* Users 1 to 3 of the first connection, 1 and 2 of the second, and nobody else. */
 	for (uint64_t user = 1; user <= 3; user++)
 		lane_thread_allow(g.thread, 1, user);

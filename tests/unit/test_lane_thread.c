@@ -81,6 +81,7 @@ static int setup(void **state)
 		return -1;
 	g.write_fd = fds[1];
 	lane_thread_newest(g.thread, NOW);
+	lane_thread_allow(g.thread, CONN, 0);
 	lane_thread_worker(g.thread, fds[0]);
 	*state = &g;
 	return 0;
@@ -210,6 +211,21 @@ static void nobody_may_be_unnamed(void **state)
 	assert_int_equal(g->samples, 960);
 }
 
+/* What came back is remembered for each connection: there are only those that there are. */
+static void connections_that_are_none_may_not(void **state)
+{
+	const struct ipc_frame f = a_frame(0);
+	int16_t pcm[960] = { 0 };
+	struct rig *g = *state;
+	struct ipc_queue q;
+
+	begin(&q);
+	ipc_queue_put(&q, IPC_FRAME, CONN, &f, sizeof(f), pcm, sizeof(pcm));
+	ipc_queue_put(&q, IPC_FRAME, CONN + 1, &f, sizeof(f), pcm, sizeof(pcm));
+	assert_string_equal(say_all(g, &q), "sent a malformed message");
+	assert_int_equal(g->samples, 960);
+}
+
 static void others_may_not(void **state)
 {
 	const struct ipc_frame f = a_frame(USER);
@@ -326,6 +342,7 @@ int main(void)
 		TEST(nor_may_one_that_hashes_as_they_do),
 		TEST(nobody_may_be_named_of_a_connection_that_is_closed),
 		TEST(nobody_may_be_unnamed),
+		TEST(connections_that_are_none_may_not),
 		TEST(others_may_not),
 		TEST(packets_of_others_may_not),
 		TEST(packets_of_another_length_may_not),

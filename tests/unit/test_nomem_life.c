@@ -326,6 +326,7 @@ static int live(struct life *l, long at)
 		LANE_SESSION_CLOSE };
 
 	lane_thread_newest(t, T0 + 3600 * TD_SEC_NS);
+	lane_thread_allow(t, CONN, 0);
 	lane_thread_allow(t, CONN, USER_A);
 	lane_thread_allow(t, CONN, USER_B);
 	post(t, LANE_SESSION_OPEN, T0, &session);

@@ -103,7 +103,8 @@ static void give_back_spares(struct journal *j, size_t keep)
 }
 
 /* Nothing is wanted of it any more. Chunks become free many at once where much is under way, and
- * are wanted again. */
+ * are wanted again: in a replay the pipes empty and fill in an instant, which is what it may hold
+ * the most for. */
 static void remove_first(struct journal *j)
 {
 	struct journal_chunk *c = j->first;
@@ -114,7 +115,7 @@ static void remove_first(struct journal *j)
 	c->next = j->spare;
 	j->spare = c;
 	j->spares++;
-	give_back_spares(j, 1 + j->chunks / 4);
+	give_back_spares(j, 1 + j->chunks / 4 + j->max_chunks / 128);
 }
 
 static void drop_first(struct journal *j)

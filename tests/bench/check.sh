@@ -29,6 +29,8 @@ workload long $gcm --speakers 8 --seconds 20 --coded stereo --dave --pauses
 workload mono $gcm --speakers 8 --seconds 4 --coded mono
 workload xchacha --mode aead_xchacha20_poly1305_rtpsize --speakers 8 --seconds 20 --coded stereo
 workload many $gcm --speakers 500 --seconds 2 --coded stereo
+# Somebody always waits for what is missing, and something is always due.
+workload lossy $gcm --speakers 500 --seconds 2 --coded stereo --lose 5
 
 # count LOG COMMAND...: "OWN ALL" of a run, and its output into LOG.
 count() {
@@ -82,6 +84,7 @@ END
 	unpacker unpacker-packets long 2 opus
 	unpacker unpacker-packets-xchacha xchacha 2 opus
 	unpacker unpacker-packets-500-speakers many 2 opus
+	unpacker unpacker-packets-500-lossy lossy 2 opus
 	receiver receiver-wav wav
 	receiver receiver-opus opus
 } >>"$tmp/new"

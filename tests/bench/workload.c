@@ -29,6 +29,7 @@ enum { SPURT_MIN = 50, SPURT_MAX = 250, PAUSE_MIN = 20, PAUSE_MAX = 125 }; /* pa
 
 struct options {
 	unsigned long speakers, seconds, seed;
+	unsigned long lose; /* of each speaker, one packet of so many; 0: none */
 	int channels;
 	enum transport_mode mode;
 	bool dave, pauses;
@@ -78,6 +79,7 @@ static void options_read(struct options *o, int argc, char **argv)
 		{ "mode", required_argument, NULL, 'm' },
 		{ "dave", no_argument, NULL, 'd' },
 		{ "pauses", no_argument, NULL, 'p' },
+		{ "lose", required_argument, NULL, 'l' },
 		{ "seed", required_argument, NULL, 'r' },
 		{ "pcap", required_argument, NULL, 'o' },
 		{ "keys", required_argument, NULL, 'k' },
@@ -106,6 +108,8 @@ static void options_read(struct options *o, int argc, char **argv)
 			o->dave = true;
 		else if (c == 'p')
 			o->pauses = true;
+		else if (c == 'l')
+			o->lose = number(optarg, 10000);
 		else if (c == 'r')
 			o->seed = number(optarg, ~0ul);
 		else if (c == 'o')
@@ -119,7 +123,8 @@ static void options_read(struct options *o, int argc, char **argv)
 		return;
 	fprintf(stderr,
 		"usage: bench_workload --pcap FILE --keys FILE [--speakers N] [--seconds S]\n"
-		"       [--coded stereo|mono] [--mode NAME] [--dave] [--pauses] [--seed N]\n");
+		"       [--coded stereo|mono] [--mode NAME] [--dave] [--pauses] [--lose N]\n"
+		"       [--seed N]\n");
 	exit(2);
 }
 
@@ -182,6 +187,8 @@ static void send_frame(struct call *c, struct speaker *s, uint64_t at_ns, const 
 	}
 	len = packet_build(out, c->transport, &m, s->ssrc, c->nonce++);
 	BENCH_MUST(len > 0);
+	if (c->o->lose > 0 && s->sequence % c->o->lose == 0)
+		return;
 	capture_datagram(c->capture, at_ns, out, len);
 	s->begins = false;
 	c->packets++;

@@ -548,97 +548,6 @@ static void a_flood_while_one_waits_for_a_name(void **state)
 	plain_free(&t.ear[1]);
 }
 
-/* ---- the price of a packet ---- */
-
-static double cpu_ns(void)
-{
-	struct timespec ts = { 0 };
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
-}
-
-/* CPU time of one packet, `streams` of them at 50 packets a second each, of which every fifth is
- * missing: somebody always waits, and something is always due. */
-static double price(int streams, int named, int packets)
-{
-	static uint8_t(*packet)[64];
-	struct rig t;
-	size_t len[2] = { 0, 0 };
-	double begin, took;
-	int i, n;
-
-	rig_up(&t, 0);
-	rig_key(&t, CONN + 1, 0);
-	for (i = 0; i < named; i++)
-		rig_name(&t, CONN, 0xb0000000u + (uint32_t)i, 100000u + (uint64_t)i);
-	for (i = 0; i < streams; i++)
-		rig_name(&t, (uint64_t)(CONN + i / 1000), 0x10000u + (uint32_t)i,
-			200000u + (uint64_t)i);
-	packet = calloc((size_t)packets, sizeof(*packet));
-	for (n = 0; n < packets; n++) {
-		uint32_t k = (uint32_t)(n / streams);
-
-		k += k / 4; /* the fifth */
-		len[0] = sealed(&t, packet[n], 0x10000u + (uint32_t)(n % streams), (uint16_t)k,
-			k * STEP, "\xf8\xff\xfe", 3);
-	}
-	begin = cpu_ns();
-	for (n = 0; n < packets; n++) {
-		struct ipc_packet p = { .arrival_ns =
-						T0 + (uint64_t)n * 20 * MS / (unsigned)streams };
-
-		tell(&t, IPC_PACKET, (uint64_t)(CONN + n % streams / 1000), &p, sizeof(p),
-			packet[n], len[0]);
-		if (t.out.len > 1 << 16)
-			t.out.head = t.out.len = 0;
-	}
-	took = (cpu_ns() - begin) / packets;
-	free(packet);
-	worker_free(&t.w);
-	ipc_queue_free(&t.out);
-	transport_free(t.t);
-	voice_free(&t.v);
-	plain_free(&t.ear[0]);
-	plain_free(&t.ear[1]);
-	return took;
-}
-
-static double best_price(int streams, int named)
-{
-	double best = price(streams, named, 40000), again;
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		again = price(streams, named, 40000);
-		best = again < best ? again : best;
-	}
-	return best;
-}
-
-/* What a stream costs does not depend on how many there are, but for caches that it falls out of.
- */
-static void many_streams_cost_no_more_each(void **state)
-{
-	static const struct {
-		int streams, named;
-	} cases[] = { { 10, 0 }, { 100, 0 }, { 1000, 0 }, { 2000, 0 }, { 10, 16000 } };
-	double ns[5];
-	size_t i;
-
-	(void)state;
-	for (i = 0; i < 5; i++) {
-		ns[i] = best_price(cases[i].streams, cases[i].named);
-		if (getenv("FLOOD_FIGURES") != NULL)
-			fprintf(stderr, "# %d streams, %d more named: %.0f ns a packet\n",
-				cases[i].streams, cases[i].named, ns[i]);
-	}
-	if (SANITIZED)
-		return;
-	for (i = 1; i < 5; i++)
-		assert_true(ns[i] < 4 * ns[0]);
-}
-
 /* ---- the network ---- */
 
 struct way {
@@ -1011,7 +920,6 @@ int main(void)
 		cmocka_unit_test(rubbish_as_nearly_all_of_it),
 		cmocka_unit_test(the_named_find_room),
 		cmocka_unit_test(a_flood_while_one_waits_for_a_name),
-		cmocka_unit_test(many_streams_cost_no_more_each),
 		cmocka_unit_test(every_kind_of_way),
 		cmocka_unit_test(datagrams_of_strangers),
 		cmocka_unit_test(the_wall_clock_is_set),

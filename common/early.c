@@ -8,36 +8,40 @@ bool early_put(struct early *e, uint64_t arrival_ns, uint32_t flags, const uint8
 	size_t len)
 {
 	struct early_datagram *d = malloc(sizeof(*d) + len);
-
 	bool full = e->count == EARLY_MAX;
 
 	if (d == NULL)
 		return true;
+	d->next = NULL;
 	d->arrival_ns = arrival_ns;
 	d->flags = flags;
 	d->len = len;
 	memcpy(d->data, data, len);
 	if (full)
 		free(early_take(e));
-	e->ring[(e->first + e->count++) % EARLY_MAX] = d;
+	if (e->count == 0)
+		e->first = d;
+	else
+		e->last->next = d;
+	e->last = d;
+	e->count++;
 	return full;
 }
 
 struct early_datagram *early_take(struct early *e)
 {
-	struct early_datagram *d;
+	struct early_datagram *d = e->first;
 
 	if (e->count == 0)
 		return NULL;
-	d = e->ring[e->first];
-	e->first = (e->first + 1) % EARLY_MAX;
+	e->first = d->next;
 	e->count--;
 	return d;
 }
 
 uint64_t early_since_ns(const struct early *e, uint64_t otherwise)
 {
-	return e->count > 0 ? e->ring[e->first]->arrival_ns : otherwise;
+	return e->count > 0 ? e->first->arrival_ns : otherwise;
 }
 
 void early_clear(struct early *e)

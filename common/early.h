@@ -13,15 +13,17 @@
 enum { EARLY_MAX = 64 };
 
 struct early_datagram {
+	struct early_datagram *next; /* of the queue it is in */
 	uint64_t arrival_ns;
 	uint32_t flags; /* as given */
 	size_t len;
 	uint8_t data[];
 };
 
+/* Zero when empty; may be moved. */
 struct early {
-	struct early_datagram *ring[EARLY_MAX];
-	size_t first, count;
+	struct early_datagram *first, *last;
+	size_t count;
 };
 
 /* Copies the datagram. True when one is lost by that: the oldest of a full queue, or this one for

@@ -15,20 +15,24 @@ static void what_comes_early_is_kept_in_order(void **state)
 	struct early e = { 0 };
 	struct early_datagram *d;
 	uint8_t byte;
+	int turn;
 
 	(void)state;
-	assert_null(early_take(&e));
-	assert_int_equal(early_since_ns(&e, 5), 5);
-	for (byte = 0; byte < 3; byte++)
-		early_put(&e, 100u + byte, byte, &byte, 1);
-	assert_int_equal(early_since_ns(&e, 5), 100);
-	for (byte = 0; byte < 3; byte++) {
-		d = early_take(&e);
-		assert_int_equal(d->arrival_ns, 100u + byte);
-		assert_int_equal(d->flags, byte);
-		assert_int_equal(d->len, 1);
-		assert_int_equal(d->data[0], byte);
-		free(d);
+	assert_true(sizeof(e) <= 64); /* each connection has two, and mostly nothing in them */
+	for (turn = 0; turn < 2; turn++) {
+		assert_null(early_take(&e));
+		assert_int_equal(early_since_ns(&e, 5), 5);
+		for (byte = 0; byte < 3; byte++)
+			early_put(&e, 100u + byte, byte, &byte, 1);
+		assert_int_equal(early_since_ns(&e, 5), 100);
+		for (byte = 0; byte < 3; byte++) {
+			d = early_take(&e);
+			assert_int_equal(d->arrival_ns, 100u + byte);
+			assert_int_equal(d->flags, byte);
+			assert_int_equal(d->len, 1);
+			assert_int_equal(d->data[0], byte);
+			free(d);
+		}
 	}
 	assert_null(early_take(&e));
 }

@@ -29,8 +29,10 @@ struct secret {
 
 struct transport {
 	const struct transport_alg *alg;
-	struct secret *secret;               /* locked memory */
-	EVP_CIPHER_CTX *open_ctx, *seal_ctx; /* AES: keys expanded once, not per packet */
+	struct secret *secret; /* locked memory */
+	/* AES: keys expanded once, not per packet. Most only ever open: seal_ctx is NULL till then.
+	 */
+	EVP_CIPHER_CTX *open_ctx, *seal_ctx;
 	bool has_gcm;
 };
 
@@ -63,13 +65,9 @@ static int none_copy(struct transport *t, uint8_t *out, const uint8_t *in, size_
 
 static int gcm_init(struct transport *t)
 {
-	const EVP_CIPHER *aes = EVP_aes_256_gcm();
-
 	t->open_ctx = EVP_CIPHER_CTX_new();
-	t->seal_ctx = EVP_CIPHER_CTX_new();
-	if (t->open_ctx == NULL || t->seal_ctx == NULL ||
-		EVP_DecryptInit_ex(t->open_ctx, aes, NULL, t->secret->key, NULL) != 1 ||
-		EVP_EncryptInit_ex(t->seal_ctx, aes, NULL, t->secret->key, NULL) != 1)
+	if (t->open_ctx == NULL ||
+		EVP_DecryptInit_ex(t->open_ctx, EVP_aes_256_gcm(), NULL, t->secret->key, NULL) != 1)
 		return TD_ERR_NOMEM;
 	t->has_gcm = crypto_aead_aes256gcm_is_available() != 0;
 	if (t->has_gcm)
@@ -102,12 +100,26 @@ static int gcm_open(struct transport *t, uint8_t *plain, const uint8_t *sealed, 
 	return TD_ERR_AUTH;
 }
 
+static bool gcm_seal_init(struct transport *t)
+{
+	if (t->seal_ctx != NULL)
+		return true;
+	if ((t->seal_ctx = EVP_CIPHER_CTX_new()) != NULL &&
+		EVP_EncryptInit_ex(t->seal_ctx, EVP_aes_256_gcm(), NULL, t->secret->key, NULL) == 1)
+		return true;
+	EVP_CIPHER_CTX_free(t->seal_ctx);
+	t->seal_ctx = NULL;
+	return false;
+}
+
 static int gcm_seal(struct transport *t, uint8_t *sealed, const uint8_t *plain, size_t len,
 	const struct parts *p)
 {
 	uint8_t iv[GCM_IV_LEN] = { 0 };
 	int n;
 
+	if (!gcm_seal_init(t))
+		return TD_ERR_NOMEM;
 	memcpy(iv, p->nonce, TRANSPORT_NONCE_LEN);
 	if (EVP_EncryptInit_ex(t->seal_ctx, NULL, NULL, NULL, iv) != 1 ||
 		EVP_EncryptUpdate(t->seal_ctx, NULL, &n, p->aad, (int)p->aad_len) != 1 ||

@@ -45,7 +45,7 @@ int transport_open(struct transport *t, uint8_t *plain, size_t *ret_len, const u
  * Seals: aad, ciphertext, tag and nonce go to packet, which has room for
  * aad_len + len + TRANSPORT_TAG_LEN + TRANSPORT_NONCE_LEN bytes; returns the length written. The
  * caller never uses a nonce twice with one key; it goes to the wire big endian. For what little a
- * receiver sends, and for tests.
+ * receiver sends, and for tests. 0: out of memory.
  */
 size_t transport_seal(struct transport *t, uint8_t *packet, const uint8_t *aad, size_t aad_len,
 	const uint8_t *plain, size_t len, uint32_t nonce);

@@ -455,7 +455,8 @@ static void on_silence(uv_timer_t *timer)
 	u->timestamp += SILENCE_SAMPLES;
 	len = transport_seal(u->transport, packet, header, sizeof(header), silence, sizeof(silence),
 		u->nonce++);
-	send_quietly(u, packet, len);
+	if (len > 0)
+		send_quietly(u, packet, len);
 	if (--u->silence_left > 0)
 		return;
 	uv_timer_stop(timer);

@@ -176,6 +176,7 @@ $(BUILD)/tests/mem_scan: $(call obj,tests/tools/mem_scan.c)
 	$(call link,common)
 $(ALIGN): $(BUILD)/tests/%: $(BUILD)/obj/tests/align/%.o $(BUILD)/obj/tests/voiceserver/ogg_clip.o $(LIBS)
 	$(call link,common sinks tests)
+$(BUILD)/tests/test_ws: $(BUILD)/obj/tests/voiceserver/certs.o
 $(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(call link,$(FOLDERS) tests)
 # Without FUZZ_MAIN there is libFuzzer's (tests/fuzz/run.sh).

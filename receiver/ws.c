@@ -3,7 +3,9 @@
 
 #include <arpa/inet.h>
 #include <libwebsockets.h>
+#include <malloc.h>
 #include <netdb.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
@@ -22,6 +24,7 @@
 
 #define WS_PATH "/?v=8"
 enum { CLOSE_SECONDS = 5 };
+enum { TRIM_MS = 3000 };
 enum { MESSAGE_MIN = 24 };
 /* Of every connection in the library; what is longer comes in pieces. Messages with a secret are
  * shorter: find_in_library() knows them whole. */
@@ -39,18 +42,18 @@ struct ws {
 	struct ws_context *ctx;
 	struct lws *wsi;
 	struct ws *next_doomed;
-	char host[256]; /* conf.host */
 	uv_getaddrinfo_t resolving;
 	bool opening;     /* inside connect_to() */
 	bool established; /* there is a peer to send a close frame to */
 	bool doomed;
 	bool detached; /* the caller has called ws_close(): no callbacks any more */
 	uint16_t close_code, peer_code;
-	const char *why;   /* we could not go on; NULL: we could */
-	char refused[160]; /* why the certificate was refused; "" when it was not */
+	const char *why; /* we could not go on; NULL: we could */
+	int refused;     /* X509_V_OK, or why the certificate was not taken */
 	struct ws_message *out, **out_end;
 	uint8_t *in; /* locked memory */
 	size_t in_len, in_cap;
+	char host[]; /* conf.host */
 };
 
 struct ws_context {
@@ -59,6 +62,7 @@ struct ws_context {
 	uv_timer_t *doom;
 	struct ws *doomed;
 	uv_timer_t *wipe; /* of what the library has read */
+	uv_timer_t *trim; /* of what handshakes have left */
 };
 
 /* ---- memory ---- */
@@ -230,8 +234,96 @@ static void verify_certificate(struct ws *w, X509_STORE_CTX *store)
 		return;
 	}
 	if (error != X509_V_OK)
-		snprintf(w->refused, sizeof(w->refused), "certificate of %.80s refused: %s",
-			w->conf.host, X509_verify_cert_error_string(error));
+		w->refused = error;
+}
+
+/* The certificate shown last, and found good. Most connections are to one of a few servers that
+ * have the same: each would keep its own copy, for as long as it stands. All on one thread. */
+static X509 *seen;
+
+static void seen_free(void)
+{
+	X509_free(seen);
+	seen = NULL;
+}
+
+/* The other side's certificates have been found good: if the first of them is, byte for byte, the
+ * one that was seen last, that one takes its place. Who shows a certificate has still to prove that
+ * its key is theirs. */
+static void certificate_share(STACK_OF(X509) * shown)
+{
+	X509 *leaf = sk_X509_value(shown, 0);
+
+	if (leaf == NULL || leaf == seen)
+		return;
+	if (seen != NULL && X509_cmp(seen, leaf) == 0 && X509_up_ref(seen) == 1) {
+		sk_X509_set(shown, 0, seen);
+		X509_free(leaf); /* the chain that was verified still has it */
+	} else if (X509_up_ref(leaf) == 1) {
+		X509_free(seen);
+		seen = leaf;
+	}
+}
+
+/* Verifies as OpenSSL does by itself; libwebsockets' callback is in the store. */
+static int on_certificate(X509_STORE_CTX *store, void *user)
+{
+	int good = X509_verify_cert(store);
+
+	(void)user;
+	if (good == 1 && X509_STORE_CTX_get_error(store) == X509_V_OK &&
+		X509_STORE_CTX_get0_chain(store) != NULL)
+		certificate_share(X509_STORE_CTX_get0_untrusted(store));
+	return good > 0 ? good : 0;
+}
+
+static void key_empty(EVP_PKEY *key)
+{
+	if (EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key)) != 1)
+		ERR_clear_error();
+	EVP_PKEY_free(key);
+}
+
+static void certificates_drop(STACK_OF(X509) * chain)
+{
+	while (sk_X509_num(chain) > 0)
+		X509_free(sk_X509_pop(chain));
+}
+
+/*
+ * Once the handshake is over OpenSSL keeps what it was made of until the connection ends: both
+ * ephemeral keys, which nobody should have any longer, and all certificates but for the first,
+ * which belongs to the session, twice. The keys and the stacks are OpenSSL's, which frees them;
+ * they are only emptied. There will be no other handshake: renegotiation is off.
+ */
+static void handshake_forget(SSL *ssl)
+{
+	EVP_PKEY *key;
+
+	if (SSL_get_tmp_key(ssl, &key) == 1)
+		key_empty(key);
+	if (SSL_get_peer_tmp_key(ssl, &key) == 1)
+		key_empty(key);
+	certificates_drop(SSL_get_peer_cert_chain(ssl));
+	certificates_drop(SSL_get0_verified_chain(ssl));
+}
+
+/* Handshakes take tens of KiB each, many of them at a time, and leave it behind in pieces. */
+static void on_trim(uv_timer_t *timer)
+{
+	(void)timer;
+	malloc_trim(0);
+}
+
+/* Not at each one: that would be a thousand times when a thousand calls begin. */
+static void handshake_done(struct ws *w, struct lws *wsi)
+{
+	struct ws_context *ctx = w->ctx;
+
+	if (w->conf.tls)
+		handshake_forget(lws_get_ssl(wsi));
+	if (!uv_is_active((uv_handle_t *)ctx->trim))
+		uv_timer_start(ctx->trim, on_trim, TRIM_MS, 0);
 }
 
 /* Never by returning -1: see doom_run(). Without a detour through the caller, who is told when it
@@ -321,15 +413,18 @@ static int on_writeable(struct ws *w, struct lws *wsi)
 
 static void on_gone(struct ws *w, const char *reason)
 {
-	bool fatal = w->refused[0] != '\0';
+	bool fatal = w->refused != X509_V_OK;
+	char refused[160];
 
+	snprintf(refused, sizeof(refused), "certificate of %.80s refused: %s", w->host,
+		X509_verify_cert_error_string(w->refused));
 	w->wsi = NULL;
 	doom_forget(w);
 	if (w->opening)
 		return; /* connect_to() reports it */
 	if (!w->detached)
 		w->conf.closed(w->conf.user, w->peer_code,
-			fatal                    ? w->refused
+			fatal                    ? refused
 				: w->why != NULL ? w->why
 						 : reason,
 			fatal);
@@ -354,6 +449,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *ses
 	struct ws *w = wsi != NULL ? lws_get_opaque_user_data(wsi) : NULL;
 	const uint8_t *bytes = in;
 
+	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS)
+		SSL_CTX_set_cert_verify_callback(session, on_certificate, NULL);
 	if (w == NULL)
 		return 0;
 	switch (reason) {
@@ -362,9 +459,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *ses
 		return 0;
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
 		w->established = true;
-		/* Nobody speaks for minutes: 16 KiB less of each that is quiet. */
-		if (w->conf.tls)
-			SSL_set_mode(lws_get_ssl(wsi), SSL_MODE_RELEASE_BUFFERS);
+		handshake_done(w, wsi);
 		if (!w->detached)
 			w->conf.opened(w->conf.user);
 		return 0;
@@ -404,7 +499,7 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 		.protocols = protocols,
 		.foreign_loops = loops,
 		.client_ssl_ca_filepath = ca_file,
-		.ssl_client_options_set = SSL_OP_CLEANSE_PLAINTEXT,
+		.ssl_client_options_set = SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_RENEGOTIATION,
 		.http_proxy_address = "", /* and not the environment's */
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
@@ -428,9 +523,12 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 	SSL_CTX_free(probe);
 	ctx = calloc(1, sizeof(*ctx));
 	if (ctx == NULL || (ctx->doom = malloc(sizeof(*ctx->doom))) == NULL ||
-		(ctx->wipe = malloc(sizeof(*ctx->wipe))) == NULL) {
-		if (ctx != NULL)
+		(ctx->wipe = malloc(sizeof(*ctx->wipe))) == NULL ||
+		(ctx->trim = malloc(sizeof(*ctx->trim))) == NULL) {
+		if (ctx != NULL) {
 			free(ctx->doom);
+			free(ctx->wipe);
+		}
 		free(ctx);
 		return TD_ERR_NOMEM;
 	}
@@ -439,6 +537,7 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 	if ((ctx->lws = lws_create_context(&info)) == NULL) {
 		free(ctx->doom);
 		free(ctx->wipe);
+		free(ctx->trim);
 		free(ctx);
 		snprintf(err, err_len,
 			"libwebsockets could not start (is its libuv plugin there?)");
@@ -447,6 +546,7 @@ int ws_context_new(struct ws_context **ret, uv_loop_t *loop, const char *ca_file
 	ctx->loop = loop;
 	uv_timer_init(loop, ctx->doom);
 	uv_timer_init(loop, ctx->wipe);
+	uv_timer_init(loop, ctx->trim);
 	ctx->doom->data = ctx;
 	*ret = ctx;
 	return TD_OK;
@@ -465,6 +565,7 @@ void ws_context_end(struct ws_context *ctx)
 	lws_context_destroy(ctx->lws);
 	uv_close((uv_handle_t *)ctx->doom, handle_freed);
 	uv_close((uv_handle_t *)ctx->wipe, handle_freed);
+	uv_close((uv_handle_t *)ctx->trim, handle_freed);
 }
 
 void ws_context_free(struct ws_context *ctx)
@@ -474,6 +575,7 @@ void ws_context_free(struct ws_context *ctx)
 	/* With a loop of ours the library frees itself only when it is told a second time, and then
 	 * takes away the code that closes its handles. */
 	lws_context_destroy(ctx->lws);
+	seen_free();
 	spare_free();
 	free(ctx);
 }
@@ -522,7 +624,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-	struct ws *w = calloc(1, sizeof(*w));
+	size_t host_len = strlen(conf->host);
+	struct ws *w = calloc(1, sizeof(*w) + host_len + 1);
 
 	if (w == NULL)
 		return TD_ERR_NOMEM;
@@ -530,7 +633,7 @@ int ws_open(struct ws **ret, struct ws_context *ctx, const struct ws_conf *conf)
 	w->ctx = ctx;
 	w->out_end = &w->out;
 	w->resolving.data = w;
-	snprintf(w->host, sizeof(w->host), "%s", conf->host);
+	memcpy(w->host, conf->host, host_len);
 	w->conf.host = w->host;
 	/* On a thread of the loop's: a resolver that is down must not stop the other calls. */
 	if (uv_getaddrinfo(ctx->loop, &w->resolving, on_resolved, w->host, NULL, &hints) != 0) {

@@ -16,7 +16,7 @@ enum { KEY_BITS = 2048, DAY = 86400, X509_VERSION = 2 };
 enum certs_kind certs_kind_parse(const char *name)
 {
 	static const char *const names[CERTS_KINDS] = { "good", "wrong-host", "expired",
-		"untrusted" };
+		"untrusted", "not-yet" };
 	int i;
 
 	for (i = 0; i < CERTS_KINDS; i++)
@@ -75,10 +75,11 @@ static X509 *leaf_new(EVP_PKEY *key, X509 *root, EVP_PKEY *root_key, enum certs_
 {
 	const char *names =
 		kind == CERTS_WRONG_HOST ? "DNS:elsewhere.example" : "DNS:localhost,IP:127.0.0.1";
+	long from = kind == CERTS_NOT_YET ? DAY / 2 : -DAY;
 	long to = kind == CERTS_EXPIRED ? -DAY / 2 : DAY;
 	X509 *x = X509_new();
 
-	if (x != NULL && cert_fill(x, key, "tapedeck test server", 2, -DAY, to) == 0 &&
+	if (x != NULL && cert_fill(x, key, "tapedeck test server", 2, from, to) == 0 &&
 		X509_set_issuer_name(x, X509_get_subject_name(root)) == 1 &&
 		extension_add(x, root, NID_basic_constraints, "critical,CA:FALSE") == 0 &&
 		extension_add(x, root, NID_ext_key_usage, "serverAuth") == 0 &&
@@ -123,9 +124,10 @@ int certs_new(struct certs **ret, enum certs_kind kind)
 		((other = EVP_RSA_gen(KEY_BITS)) == NULL || (shown = root_new(other)) == NULL))
 		goto out;
 	c->root = pem_text(shown != NULL ? shown : root, NULL);
+	c->root_key = pem_text(NULL, root_key);
 	c->cert = pem_text(leaf, NULL);
 	c->key = pem_text(NULL, key);
-	if (c->root == NULL || c->cert == NULL || c->key == NULL)
+	if (c->root == NULL || c->root_key == NULL || c->cert == NULL || c->key == NULL)
 		goto out;
 	*ret = c;
 	c = NULL;
@@ -141,11 +143,42 @@ out:
 	return r;
 }
 
+int certs_renew(struct certs *c)
+{
+	BIO *root_pem = BIO_new_mem_buf(c->root, -1), *key_pem = BIO_new_mem_buf(c->root_key, -1);
+	X509 *root = PEM_read_bio_X509(root_pem, NULL, NULL, NULL), *leaf = NULL;
+	EVP_PKEY *root_key = PEM_read_bio_PrivateKey(key_pem, NULL, NULL, NULL);
+	EVP_PKEY *key = EVP_RSA_gen(KEY_BITS);
+	char *cert_text = NULL, *key_text = NULL;
+	int r = TD_ERR_NOMEM;
+
+	if (root != NULL && root_key != NULL && key != NULL &&
+		(leaf = leaf_new(key, root, root_key, CERTS_GOOD)) != NULL &&
+		(cert_text = pem_text(leaf, NULL)) != NULL &&
+		(key_text = pem_text(NULL, key)) != NULL) {
+		free(c->cert);
+		free(c->key);
+		c->cert = cert_text;
+		c->key = key_text;
+		cert_text = NULL;
+		r = TD_OK;
+	}
+	free(cert_text);
+	X509_free(leaf);
+	X509_free(root);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(root_key);
+	BIO_free(root_pem);
+	BIO_free(key_pem);
+	return r;
+}
+
 void certs_free(struct certs *c)
 {
 	if (c == NULL)
 		return;
 	free(c->root);
+	free(c->root_key);
 	free(c->cert);
 	free(c->key);
 	free(c);

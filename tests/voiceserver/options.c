@@ -26,7 +26,7 @@ const char options_help[] =
 	"  --max-seconds S     ends at the latest (default 120)\n"
 	"connections\n"
 	"  --tls               wss; without it ws\n"
-	"  --cert KIND         good, wrong-host, expired, untrusted\n"
+	"  --cert KIND         good, wrong-host, expired, untrusted, not-yet\n"
 	"  --ca-out FILE       the root certificate that clients shall trust\n"
 	"  --rogue KINDS       no voice server at all: bad ones, a port each (README.md)\n"
 	"  --join-out FILE     connection info, one JSON record per guild and line\n"

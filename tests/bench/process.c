@@ -133,6 +133,18 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
+static int empty_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	return type == FTW_F ? truncate(path, 0) : 0;
+}
+
+void empty_folder(const char *path)
+{
+	BENCH_MUST(nftw(path, empty_one, MAX_FOLDERS_OPEN, FTW_PHYS) == 0);
+}
+
 void remove_folder(const char *path)
 {
 	if (access(path, F_OK) == 0)

@@ -27,6 +27,7 @@ struct process_usage process_run(char *const *argv, char *out, size_t out_len);
 size_t process_memory(pid_t pid);
 
 double process_wall_us(void);
+void empty_folder(const char *path);  /* the files in it stay, with nothing in them */
 void remove_folder(const char *path); /* and everything in it; fine when it is not there */
 
 #endif

@@ -218,8 +218,8 @@ $(BUILD)/tests/test_nomem_life $(BUILD)/receiver-nomem: ALL_LDFLAGS += -Wl,--wra
 
 $(BUILD)/tests/test_journal: ALL_LDFLAGS += -Wl,--wrap=mmap,--wrap=munmap
 
-# This one makes the kernel refuse to copy.
-$(BUILD)/tests/test_convert_carry: ALL_LDFLAGS += -Wl,--wrap=splice
+# This one makes the kernel refuse to copy, and sees what is done instead.
+$(BUILD)/tests/test_convert_carry: ALL_LDFLAGS += -Wl,--wrap=splice,--wrap=pread,--wrap=read
 
 # This one makes what comes from the network look as if it had been sealed.
 $(BUILD)/tests/fuzz_transport: ALL_LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,EVP_DecryptUpdate \

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sys/ioctl.h>
 
 #include "common/err.h"
 #include "sinks/convert/work.h"
@@ -18,28 +19,55 @@
 
 enum { PIECE = 512 << 10, HEADER = 112 };
 
-/* ---- splice(2), which can be made to fail ---- */
+/* ---- splice(2), which can be made to fail, and what it stands in for ---- */
+
+/* More calls than anything here needs. */
+enum { CALLS_MAX = 10000 };
 
 static struct {
+	unsigned calls;                      /* of everything here */
 	unsigned into, out_of;               /* calls so far, seen from the pipe */
 	unsigned refuse_into, refuse_out_of; /* these and all later ones fail; 0: none */
 	int error;                           /* so */
 	size_t most;                         /* bytes at once; 0: any number */
 	bool interrupts;                     /* every other call */
 	unsigned cut_before;                 /* the input is cut before this call; 0: never */
+	off_t cut_to;                        /* to this length */
+	off_t bad_from;                      /* what cannot be read of the input either; 0: none */
 	uint64_t moved;
 } fake;
 
-ssize_t __real_splice(int in, off_t *in_at, int out, off_t *out_at, size_t len, unsigned flags);
-ssize_t __wrap_splice(int in, off_t *in_at, int out, off_t *out_at, size_t len, unsigned flags);
+/* What would go on for ever, or wait for what never comes, fails instead. */
+static void no_circles(void)
+{
+	if (++fake.calls > CALLS_MAX)
+		fail_msg("it goes round in circles");
+}
 
-ssize_t __wrap_splice(int in, off_t *in_at, int out, off_t *out_at, size_t len, unsigned flags)
+static int in_pipe(int fd)
+{
+	int n;
+
+	return ioctl(fd, FIONREAD, &n) == 0 ? n : 0;
+}
+
+ssize_t __real_splice(int in, loff_t *in_at, int out, loff_t *out_at, size_t len, unsigned flags);
+ssize_t __wrap_splice(int in, loff_t *in_at, int out, loff_t *out_at, size_t len, unsigned flags);
+ssize_t __real_pread(int fd, void *data, size_t len, off_t at);
+ssize_t __wrap_pread(int fd, void *data, size_t len, off_t at);
+ssize_t __real_read(int fd, void *data, size_t len);
+ssize_t __wrap_read(int fd, void *data, size_t len);
+
+ssize_t __wrap_splice(int in, loff_t *in_at, int out, loff_t *out_at, size_t len, unsigned flags)
 {
 	bool into = in_at != NULL;
 	unsigned count = into ? ++fake.into : ++fake.out_of;
 	unsigned refuse = into ? fake.refuse_into : fake.refuse_out_of;
 	ssize_t n;
 
+	no_circles();
+	if (into && in_pipe(out) > 0)
+		fail_msg("something was left in the pipe");
 	if (fake.interrupts && (fake.into + fake.out_of) % 2 == 0) {
 		errno = EINTR;
 		return -1;
@@ -48,7 +76,7 @@ ssize_t __wrap_splice(int in, off_t *in_at, int out, off_t *out_at, size_t len, 
 		errno = fake.error;
 		return -1;
 	}
-	if (into && count == fake.cut_before && truncate("in.raw", *in_at + 1000) < 0)
+	if (into && count == fake.cut_before && truncate("in.raw", fake.cut_to) < 0)
 		abort();
 	if (fake.most != 0 && len > fake.most)
 		len = fake.most;
@@ -56,6 +84,25 @@ ssize_t __wrap_splice(int in, off_t *in_at, int out, off_t *out_at, size_t len, 
 	if (!into && n > 0)
 		fake.moved += (uint64_t)n;
 	return n;
+}
+
+ssize_t __wrap_pread(int fd, void *data, size_t len, off_t at)
+{
+	no_circles();
+	if (fake.bad_from != 0 && at + (off_t)len > fake.bad_from) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_pread(fd, data, len, at);
+}
+
+/* Of the pipe, in which everything is that will ever come. */
+ssize_t __wrap_read(int fd, void *data, size_t len)
+{
+	no_circles();
+	if (in_pipe(fd) == 0)
+		fail_msg("it waits for more than there is");
+	return __real_read(fd, data, len);
 }
 
 /* ---- a job ---- */
@@ -286,9 +333,28 @@ static void cut_while_read(void **state)
 		put_samples("in.raw", 5 * PIECE);
 		reset();
 		fake.cut_before = at;
+		fake.cut_to = (at - 1) * PIECE + 1000;
 		assert_int_equal(convert("in.raw", "out.wav", &stereo, "wav", 0, &fault),
 			TD_ERR_TRUNCATED);
 		assert_string_equal(fault.text, "became shorter while it was read");
+		assert_int_not_equal(access("out.wav", F_OK), 0);
+	}
+}
+
+static void unreadable(void **state)
+{
+	(void)state;
+	put_samples("in.raw", 5 * PIECE);
+	for (unsigned at = 1; at <= 4; at++) {
+		struct fault fault = { "" };
+
+		reset();
+		fake.refuse_into = at;
+		fake.error = EIO;
+		fake.bad_from = (at - 1) * PIECE + 20000;
+		assert_int_equal(convert("in.raw", "out.wav", &stereo, "wav", 0, &fault),
+			TD_ERR_IO);
+		assert_string_equal(fault.text, "cannot be read: Input/output error");
 		assert_int_not_equal(access("out.wav", F_OK), 0);
 	}
 }
@@ -318,6 +384,7 @@ static void full_disk(void **state)
 			TD_ERR_IO);
 		assert_string_equal(fault.text, "out.wav: No space left on device");
 		assert_int_not_equal(access("out.wav", F_OK), 0);
+		assert_int_equal(fake.into, at); /* nothing is read for nothing */
 	}
 	outfile_test_sys(NULL);
 }
@@ -346,6 +413,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(in_crumbs, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(holes_too, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(cut_while_read, scratch_enter, scratch_leave),
+		cmocka_unit_test_setup_teardown(unreadable, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(full_disk, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(read_where_they_change, scratch_enter,
 			scratch_leave),

@@ -258,7 +258,7 @@ static size_t move(struct outfile *f, int pipe_fd, size_t len)
 	size_t done = 0;
 
 	while (done < len) {
-		off_t at = (off_t)f->base;
+		loff_t at = (loff_t)f->base;
 		ssize_t n = splice(pipe_fd, NULL, f->fd, &at, len - done, 0);
 
 		if (n < 0 && errno == EINTR)

@@ -260,7 +260,7 @@ static bool pipe_open(struct target *t)
 int target_carry(struct target *t, int fd, uint64_t at, uint64_t len, size_t *ret_n)
 {
 	uint64_t room = TARGET_PIECE - outfile_length(t->file) % TARGET_PIECE;
-	off_t from = (off_t)at;
+	loff_t from = (loff_t)at;
 	ssize_t n = -1;
 
 	*ret_n = 0;

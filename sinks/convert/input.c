@@ -192,8 +192,10 @@ uint64_t input_hole(struct input *in, uint64_t at)
 		return 0;
 	data = lseek(in->fd, (off_t)at, SEEK_DATA);
 	if (data < 0)
-		/* Nothing but a hole to the end, or this cannot be asked. */
-		return errno == ENXIO ? in->size - at : 0;
+		/* Nothing but a hole to the end, where that still is; or this cannot be asked. */
+		return errno == ENXIO && lseek(in->fd, 0, SEEK_END) >= (off_t)in->size
+			? in->size - at
+			: 0;
 	end = lseek(in->fd, data, SEEK_HOLE);
 	in->data_at = (uint64_t)data;
 	in->data_end = end < 0 ? in->size : (uint64_t)end;

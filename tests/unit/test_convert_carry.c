@@ -324,20 +324,37 @@ static void holes_too(void **state)
 	assert_true(out.st_blocks <= in.st_blocks + 6 * 8 * 16);
 }
 
+static void cut(unsigned before, off_t to)
+{
+	struct fault fault = { "" };
+
+	reset();
+	fake.cut_before = before;
+	fake.cut_to = to;
+	assert_int_equal(convert("in.raw", "out.wav", &stereo, "wav", 0, &fault), TD_ERR_TRUNCATED);
+	assert_string_equal(fault.text, "became shorter while it was read");
+	assert_int_not_equal(access("out.wav", F_OK), 0);
+}
+
 static void cut_while_read(void **state)
 {
 	(void)state;
 	for (unsigned at = 1; at <= 4; at++) {
-		struct fault fault = { "" };
-
 		put_samples("in.raw", 5 * PIECE);
-		reset();
-		fake.cut_before = at;
-		fake.cut_to = (at - 1) * PIECE + 1000;
-		assert_int_equal(convert("in.raw", "out.wav", &stereo, "wav", 0, &fault),
-			TD_ERR_TRUNCATED);
-		assert_string_equal(fault.text, "became shorter while it was read");
-		assert_int_not_equal(access("out.wav", F_OK), 0);
+		cut(at, (at - 1) * PIECE + 1000);
+	}
+}
+
+/* What is gone is no hole. */
+static void cut_in_a_hole(void **state)
+{
+	static const off_t lens[] = { 1, 100000, 1000000, 2999999 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		put_samples("in.raw", 100000);
+		assert_int_equal(truncate("in.raw", 3000000), 0);
+		cut(1, lens[i]);
 	}
 }
 
@@ -413,6 +430,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(in_crumbs, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(holes_too, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(cut_while_read, scratch_enter, scratch_leave),
+		cmocka_unit_test_setup_teardown(cut_in_a_hole, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(unreadable, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(full_disk, scratch_enter, scratch_leave),
 		cmocka_unit_test_setup_teardown(read_where_they_change, scratch_enter,

@@ -41,7 +41,7 @@ int worker_process_path(char *ret, size_t len)
 	return TD_ERR_SYS;
 }
 
-/* In the child of a process with threads: system calls only, up to exec. */
+/* In the child of a process with threads, in our memory: system calls only, up to exec. */
 static _Noreturn void become_worker(const char *path, int request_fd, int reply_fd)
 {
 	char name[] = "unpacker", *argv[] = { name, NULL }, *envp[] = { NULL };
@@ -74,10 +74,26 @@ static _Noreturn void become_worker(const char *path, int request_fd, int reply_
 	_exit(EXEC_FAILED);
 }
 
+/* As fork(), but no page of ours is copied, however many there are: until it is a worker, the child
+ * is in our memory, and this thread waits. */
+static pid_t spawn(const char *path, int request_fd, int reply_fd)
+{
+	sigset_t all, before;
+	pid_t pid;
+
+	/* A signal between fork and exec would run our handlers in the child. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid = vfork();
+	if (pid == 0)
+		become_worker(path, request_fd, reply_fd);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
 int worker_process_start(struct worker_process *ret, const char *path)
 {
 	int request[2] = { -1, -1 }, reply[2] = { -1, -1 }, saved, r = TD_ERR_SYS;
-	sigset_t all, before;
 	pid_t pid;
 
 	if (access(path, X_OK) != 0 || pipe2(request, O_CLOEXEC) != 0 ||
@@ -88,16 +104,8 @@ int worker_process_start(struct worker_process *ret, const char *path)
 	fcntl(reply[1], F_SETPIPE_SZ, PIPE_SIZE);
 	if (fcntl(request[1], F_SETFL, O_NONBLOCK) != 0)
 		goto out;
-	/* A signal between fork and exec would run our handlers in the child. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = fork();
-	if (pid != 0)
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (pid < 0)
+	if ((pid = spawn(path, request[0], reply[1])) < 0)
 		goto out;
-	if (pid == 0)
-		become_worker(path, request[0], reply[1]);
 	ret->pid = pid;
 	ret->request_fd = request[1];
 	ret->reply_fd = reply[0];

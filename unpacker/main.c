@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -104,7 +105,11 @@ static int warm_up(struct worker *w)
 	size_t len, plain_len, i;
 	int mode, channels, r;
 
-	if (sodium_init() < 0)
+	/* No configuration: it is of services and certificates, and takes longer to read than the
+	 * rest of this. */
+	if (sodium_init() < 0 ||
+		OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL) !=
+			1)
 		return TD_ERR_SYS;
 	for (mode = 0; mode < TRANSPORT_MODES; mode++) {
 		struct transport *t;

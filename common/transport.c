@@ -14,6 +14,7 @@ enum { GCM_IV_LEN = 12, XCHACHA_IV_LEN = crypto_aead_xchacha20poly1305_ietf_NPUB
 /* Up to about this length OpenSSL takes longer for its calls than for AES, and libsodium is
  * quicker; beyond it has the faster AES. */
 enum { GCM_SHORT = 320 };
+enum { STACK_DEPTH = 8 * 1024 };
 enum { TRAILER_LEN = TRANSPORT_TAG_LEN + TRANSPORT_NONCE_LEN };
 
 /* A datagram, told apart: everything a cipher needs to open or seal one. */
@@ -212,6 +213,8 @@ void transport_free(struct transport *t)
 	EVP_CIPHER_CTX_free(t->seal_ctx);
 	locked_free(t->secret);
 	free(t);
+	/* A cipher puts the parts of a key there that it has no registers for. */
+	sodium_stackzero(STACK_DEPTH);
 }
 
 int transport_open(struct transport *t, uint8_t *plain, size_t *ret_len, const uint8_t *packet,

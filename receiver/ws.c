@@ -316,12 +316,8 @@ static void on_trim(uv_timer_t *timer)
 }
 
 /* Not at each one: that would be a thousand times when a thousand calls begin. */
-static void handshake_done(struct ws *w, struct lws *wsi)
+static void trim_later(struct ws_context *ctx)
 {
-	struct ws_context *ctx = w->ctx;
-
-	if (w->conf.tls)
-		handshake_forget(lws_get_ssl(wsi));
 	if (!uv_is_active((uv_handle_t *)ctx->trim))
 		uv_timer_start(ctx->trim, on_trim, TRIM_MS, 0);
 }
@@ -457,9 +453,13 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *ses
 	case LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION:
 		verify_certificate(w, session); /* here the store comes in its place */
 		return 0;
+	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: /* TLS stands, HTTP is to begin */
+		if (w->conf.tls)
+			handshake_forget(lws_get_ssl(wsi));
+		return 0;
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
 		w->established = true;
-		handshake_done(w, wsi);
+		trim_later(w->ctx);
 		if (!w->detached)
 			w->conf.opened(w->conf.user);
 		return 0;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -298,6 +299,14 @@ int target_sync(struct target *t, int *ret_fd, struct fault *fault)
 	return TD_OK;
 }
 
+/* Whoever opened it may have made it one that is not waited for. */
+static bool stdout_ready(void)
+{
+	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	return poll(&p, 1, -1) > 0 || errno == EINTR;
+}
+
 static int copy_to_stdout(struct target *t, struct fault *fault)
 {
 	uint8_t *buf = malloc(TARGET_BLOCK), *p;
@@ -311,7 +320,7 @@ static int copy_to_stdout(struct target *t, struct fault *fault)
 		at += n;
 		for (p = buf; n > 0; p += done, n -= done) {
 			done = write(STDOUT_FILENO, p, (size_t)n);
-			if (done < 0 && errno == EINTR)
+			if (done < 0 && (errno == EINTR || (errno == EAGAIN && stdout_ready())))
 				done = 0;
 			if (done < 0)
 				goto out;

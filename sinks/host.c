@@ -589,16 +589,17 @@ static const int16_t *in_channels(struct sink_session *s, const struct td_frame 
 {
 	const int16_t *restrict from = f->pcm;
 	int16_t *restrict to;
+	size_t n = f->samples, i; /* an index of 32 bits could wrap, which makes no vectors */
 
 	if (s->mixed == NULL)
 		s->mixed = malloc(sizeof(*s->mixed) * HOST_FRAME_MAX * 2);
 	if ((to = s->mixed) == NULL)
 		return NULL;
 	if (want == 2) {
-		for (uint32_t i = 0; i < f->samples; i++)
+		for (i = 0; i < n; i++)
 			to[2 * i] = to[2 * i + 1] = from[i];
 	} else {
-		for (uint32_t i = 0; i < f->samples; i++)
+		for (i = 0; i < n; i++)
 			to[i] = (int16_t)((from[2 * i] + from[2 * i + 1]) / 2);
 	}
 	return to;

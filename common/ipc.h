@@ -208,8 +208,9 @@ struct ipc_counters {
 	uint64_t delta[COUNTER_COUNT];
 };
 
-/* PONG: the answer to PING. waits, 1: some packet waits for a name, for a key, or for the next one
- * to tell what it was; 0: none waits for more than those before it. */
+/* PONG: the answer to PING, behind counters of whatever leaves nothing else behind. waits, 1: some
+ * packet waits for a name, for a key, or for the next one to tell what it was; 0: none waits for
+ * more than those before it. */
 struct ipc_pong {
 	uint32_t waits;
 	uint32_t zero;

@@ -28,9 +28,12 @@ enum {
 /* What a worker holds back is out after this, by the times it is told: two seconds for a name, two
  * for a key, and the reorder window. */
 #define WINDOWS_NS (6 * TD_SEC_NS)
-/* And after this where it says that nothing waits for a name or a key: the reorder window, and what
- * leaves nothing behind is counted within a second. */
-#define WINDOW_NS (2 * TD_SEC_NS)
+/* And so long after the reorder window where it says that nothing waits for a name or a key: the
+ * beginning of a spurt is held for 180 ms, and a new worker hears the last 240 ms again. It knows
+ * nothing any more of who was silent for longer, so this is longer than most pauses. */
+#define SETTLED_NS (900 * TD_MS_NS)
+/* The effect of some goes on: packets still open with the key before, or are a leaver's. */
+#define LASTING_NS (2 * TD_SEC_NS)
 /* Live: whatever kills workers faster than they can catch up is not kept for longer. */
 #define JOURNAL_NS (30 * TD_SEC_NS)
 
@@ -171,7 +174,7 @@ static void look(struct lane_requests *q)
 	i = (q->answered - 1) % LANE_PINGS;
 	q->answered_no = q->ping[i].no;
 	journal_trim(&q->journal, q->answered_no,
-		before(q->ping[i].newest_ns, waits ? WINDOWS_NS : WINDOW_NS));
+		before(q->ping[i].newest_ns, waits ? WINDOWS_NS : q->open.reorder_ns + SETTLED_NS));
 }
 
 int lane_requests_write(struct lane_requests *q, int fd)
@@ -421,11 +424,13 @@ void lane_requests_close(struct lane_requests *q, uint64_t conn)
 void lane_requests_add(struct lane_requests *q, uint64_t conn, enum ipc_type type, const void *body,
 	size_t len)
 {
+	bool lasts = type == IPC_KEY || type == IPC_SPEAKER_GONE;
+
 	if (type != IPC_CONTROL && lane_requests_conn(q, conn) == NULL)
 		return;
 	if (q->connected)
 		put_entry(q, conn, type, body, len);
-	journal(q, conn, q->newest_ns, type, body, len);
+	journal(q, conn, q->newest_ns + (lasts ? LASTING_NS : 0), type, body, len);
 }
 
 void lane_requests_key(struct lane_requests *q, uint64_t conn, struct ipc_key *key)

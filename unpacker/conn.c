@@ -66,18 +66,22 @@ int conn_send_counters(struct conn *c)
 	return r;
 }
 
-bool conn_waits(const struct conn *c)
+int conn_settle(struct conn *c, bool *ret)
 {
-	const struct source *src;
+	struct stream_done done = { .arrival_ns = c->now_ns };
+	bool waits = c->holds > 0 || c->unopened.count > 0;
+	struct source *src;
+	int r = stream_conf_tell(&c->conf, 0, 0, &done, c->count);
 
-	if (c->holds > 0)
-		return true;
 	TAILQ_FOREACH(src, &c->active, link)
 	{
-		if (src->stream->sealed > 0 || src->stream->stray != NULL)
-			return true;
+		if (r == TD_OK)
+			r = stream_tell_quiet(src->stream);
+		waits = waits || src->stream->sealed > 0 || src->stream->stray != NULL;
 	}
-	return false;
+	if (r == TD_OK)
+		*ret = waits;
+	return r;
 }
 
 /* ---- deadlines ---- */

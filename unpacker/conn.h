@@ -83,9 +83,10 @@ int conn_dave_epoch(struct conn *c, const struct ipc_dave_epoch *e, const uint8_
 void conn_dave_passthrough(struct conn *c, uint64_t until_ns);
 int conn_advance(struct conn *c, uint64_t now_ns);
 int conn_send_counters(struct conn *c);
-/* Whether some packet waits for a name, for a key of end-to-end encryption, or for the one that
- * tells what it was; and not just for those before it. */
-bool conn_waits(const struct conn *c);
+/* Somebody wants to know how far it is. Counters leave of what leaves nothing else behind; *ret is
+ * whether some packet waits for a name, for a key, or for the one that tells what it was, and not
+ * just for those before it. */
+int conn_settle(struct conn *c, bool *ret);
 /* Everything that waits leaves, every stream ends; keys and speakers stay. */
 int conn_flush(struct conn *c);
 /* The same, and keys and speakers are forgotten, and unencrypted frames are taken. */

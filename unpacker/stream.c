@@ -65,15 +65,20 @@ static void end_quietly(struct stream *s, const struct packet *p, enum td_counte
 	s->untold |= !p->again;
 }
 
-/* Before p's own messages: what was counted so far. */
-static int tell_counted(struct stream *s, const struct packet *p)
+int stream_tell_quiet(struct stream *s)
 {
 	struct stream_done d = stream_done(s);
 
-	if (!s->untold || p->again)
+	if (!s->untold)
 		return TD_OK;
 	s->untold = false;
 	return stream_conf_tell(s->conf, s->user_id, s->ssrc, &d, s->count);
+}
+
+/* Before p's own messages: what was counted so far. */
+static int tell_counted(struct stream *s, const struct packet *p)
+{
+	return p->again ? TD_OK : stream_tell_quiet(s);
 }
 
 void stream_free(struct stream *s)

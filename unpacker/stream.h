@@ -130,6 +130,9 @@ int stream_advance(struct stream *s, uint64_t now_ns);
 int stream_relieve(struct stream *s);
 /* Lets everything leave. Nothing but stream_done() and stream_free() after this. TD_ERR_NOMEM. */
 int stream_finish(struct stream *s);
+/* Counters leave, if something is counted of which neither a frame nor a packet tells.
+ * TD_ERR_NOMEM. */
+int stream_tell_quiet(struct stream *s);
 /* What counters that leave now are about. */
 struct stream_done stream_done(const struct stream *s);
 

@@ -195,11 +195,14 @@ static int on_control(struct worker *w, struct conn *c, const struct ipc_msg *m)
 static int on_ping(struct worker *w, struct conn *c, const struct ipc_msg *m)
 {
 	struct ipc_pong pong = { 0 };
+	bool waits = false;
+	int r;
 
 	TAILQ_FOREACH(c, &w->list, link)
 	{
-		if (pong.waits == 0)
-			pong.waits = conn_waits(c);
+		if ((r = conn_settle(c, &waits)) != TD_OK)
+			return r;
+		pong.waits |= waits;
 	}
 	return ipc_queue_put(w->out, IPC_PONG, m->hdr.conn, &pong, sizeof(pong), NULL, 0);
 }

@@ -354,6 +354,7 @@ static uint32_t waits(struct unpack *u)
 static void a_pong_says_what_waits(void **state)
 {
 	uint8_t sealed[64];
+	static const uint8_t garbage[60] = { 0x80, RTP_OPUS_PAYLOAD_TYPE };
 	size_t len = unpack_dave_seal(sealed, USER_A, 1, 1, silence, 3);
 	struct ipc_dave_sender sender = { .user_id = USER_A };
 	struct unpack u;
@@ -384,6 +385,40 @@ static void a_pong_says_what_waits(void **state)
 	unpack_dave_secret(sender.secret, USER_A, 1);
 	unpack_dave_epoch(&u, CONN, AT(15), 1, &sender, 1);
 	assert_int_equal(waits(&u), 0);
+	/* For the one of the transport, until it is given up. */
+	unpack_key(&u, CONN, TRANSPORT_AES256_GCM, 3, 0);
+	unpack_key(&u, CONN, TRANSPORT_AES256_GCM, 3, 0);
+	unpack_datagram(&u, CONN, AT(16), garbage, sizeof(garbage));
+	assert_int_equal(waits(&u), 1);
+	unpack_tick(&u, AT(16) + TD_SEC_NS);
+	assert_int_equal(waits(&u), 0);
+	unpack_free(&u);
+}
+
+/* Of what leaves nothing else behind: whoever reads the answer may forget it. */
+static void a_pong_comes_behind_what_was_counted(void **state)
+{
+	static const uint8_t keepalive[8] = { 1 };
+	struct unpack u;
+
+	(void)state;
+	unpack_begin(&u, WINDOW, 1);
+	send_silence(&u, SSRC_A, 0, 10);
+	assert_int_equal(waits(&u), 0);
+	/* What was counted by frames alone can wait. */
+	assert_int_equal(u.counter_messages, 0);
+	send_silence(&u, SSRC_A, 9, 10);
+	assert_int_equal(waits(&u), 0);
+	assert_int_equal(u.counter_messages, 1);
+	assert_int_equal(count_by(&u, USER_A, SSRC_A, COUNTER_DUPLICATE), 1);
+	assert_int_equal(count_by(&u, USER_A, SSRC_A, COUNTER_RECEIVED), 11);
+	unpack_datagram(&u, CONN, AT(10), keepalive, sizeof(keepalive));
+	assert_int_equal(waits(&u), 0);
+	assert_int_equal(u.counter_messages, 2);
+	assert_int_equal(count_of(&u, COUNTER_NOT_VOICE), 1);
+	/* Once. */
+	assert_int_equal(waits(&u), 0);
+	assert_int_equal(u.counter_messages, 2);
 	unpack_free(&u);
 }
 
@@ -865,6 +900,7 @@ int main(void)
 		cmocka_unit_test(held_packets_are_replayed_as_they_came),
 		cmocka_unit_test(a_hold_ends_without_a_name),
 		cmocka_unit_test(a_pong_says_what_waits),
+		cmocka_unit_test(a_pong_comes_behind_what_was_counted),
 		cmocka_unit_test(a_full_hold_drops_the_oldest),
 		cmocka_unit_test(an_ssrc_is_re_assigned),
 		cmocka_unit_test(speakers_do_not_mix),

@@ -116,7 +116,7 @@ static void upgrade(SSL *ssl)
 	EXPECT(SSL_write(ssl, text, (int)len) == (int)len);
 }
 
-static SSL_CTX *server_context(const struct server *s)
+static SSL_CTX *server_context(struct server *s)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 	BIO *cert = BIO_new_mem_buf(s->certs->cert, -1), *key = BIO_new_mem_buf(s->certs->key, -1);
@@ -134,7 +134,7 @@ static SSL_CTX *server_context(const struct server *s)
 	return ctx;
 }
 
-static _Noreturn void server_run(const struct server *s, int listener)
+static _Noreturn void server_run(struct server *s, int listener)
 {
 	SSL_CTX *ctx = server_context(s);
 	SSL *ssl[MAX_CONNECTIONS];

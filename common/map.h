@@ -29,8 +29,23 @@ static inline uint64_t map_hash(uint64_t key)
 	return key ^ key >> 32;
 }
 
-void map_free(struct map *m);                     /* leaves an empty map */
-void *map_get(const struct map *m, uint64_t key); /* NULL: not there */
+/* Where the key is, or the free entry where it belongs. The table has a free entry. */
+static inline struct map_entry *map_find(const struct map *m, uint64_t key)
+{
+	size_t i = (size_t)map_hash(key) & (m->cap - 1);
+
+	while (m->table[i].value != NULL && m->table[i].key != key)
+		i = (i + 1) & (m->cap - 1);
+	return &m->table[i];
+}
+
+/* NULL: not there. */
+static inline void *map_get(const struct map *m, uint64_t key)
+{
+	return m->len > 0 ? map_find(m, key)->value : NULL;
+}
+
+void map_free(struct map *m); /* leaves an empty map */
 /* A key that is not in the map, and a value that is not NULL. TD_ERR_NOMEM. */
 int map_put(struct map *m, uint64_t key, void *value);
 void map_del(struct map *m, uint64_t key); /* a key that is not there is fine */

@@ -82,11 +82,6 @@ void reorder_hold(struct reorder *r, uint32_t spurt, uint64_t until_ns)
 	r->hold_until_ns = until_ns;
 }
 
-bool reorder_holds(const struct reorder *r, uint64_t now_ns)
-{
-	return now_ns < r->hold_until_ns;
-}
-
 /* What the number of a packet that comes in means for the numbers we know. */
 static void admit(struct reorder *r, int64_t seq)
 {

@@ -47,7 +47,10 @@ enum reorder_verdict reorder_check(const struct reorder *r, uint16_t seq, int64_
 
 /* Packets of this spurt and later ones are not released before `until_ns`. */
 void reorder_hold(struct reorder *r, uint32_t spurt, uint64_t until_ns);
-bool reorder_holds(const struct reorder *r, uint64_t now_ns);
+static inline bool reorder_holds(const struct reorder *r, uint64_t now_ns)
+{
+	return now_ns < r->hold_until_ns;
+}
 
 /* The waiting packet of this number, still the reorder's; NULL: none. */
 struct packet *reorder_at(struct reorder *r, int64_t seq);

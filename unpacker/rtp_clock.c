@@ -1,20 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "unpacker/rtp_clock.h"
 
-#include "common/clock.h"
-#include "common/wrap.h"
-
 enum { SLICE_SEC = 4 };
-
-int64_t rtp_clock_unwrap(const struct rtp_clock *c, uint32_t ts, uint64_t arrival_ns)
-{
-	return ts_unwrap(td_ns_to_samples((int64_t)arrival_ns - (c->set ? c->min_d : 0)), ts);
-}
-
-int64_t rtp_clock_d(int64_t ts, uint64_t arrival_ns)
-{
-	return (int64_t)arrival_ns - td_samples_to_ns(ts);
-}
 
 static int64_t slice_of(uint64_t ns)
 {
@@ -64,9 +51,4 @@ void rtp_clock_add(struct rtp_clock *c, int64_t ts, uint64_t arrival_ns)
 		if (slice - c->bucket[i].slice < RTP_CLOCK_BUCKETS && c->bucket[i].min_d < c->min_d)
 			c->min_d = c->bucket[i].min_d;
 	}
-}
-
-int64_t rtp_clock_sent_ns(const struct rtp_clock *c, int64_t ts)
-{
-	return td_samples_to_ns(ts) + c->min_d;
 }

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/clock.h"
+#include "common/wrap.h"
+
 /*
  * Where on our clock a stream's RTP timestamps lie. Of every packet, d = arrival - timestamp is the
  * sender's clock offset plus what the network added; the smallest d of the last half minute is the
@@ -30,15 +33,24 @@ struct rtp_clock {
 /* The 64-bit timestamp that is congruent to `ts` and nearest to what the clock expects at
  * `arrival_ns`; an empty clock takes the one nearest to arrival itself, so that no number grows
  * past what 64 bits hold however often a stream is placed anew. */
-int64_t rtp_clock_unwrap(const struct rtp_clock *c, uint32_t ts, uint64_t arrival_ns);
+static inline int64_t rtp_clock_unwrap(const struct rtp_clock *c, uint32_t ts, uint64_t arrival_ns)
+{
+	return ts_unwrap(td_ns_to_samples((int64_t)arrival_ns - (c->set ? c->min_d : 0)), ts);
+}
 
 /* arrival - ts in nanoseconds: the d of above. */
-int64_t rtp_clock_d(int64_t ts, uint64_t arrival_ns);
+static inline int64_t rtp_clock_d(int64_t ts, uint64_t arrival_ns)
+{
+	return (int64_t)arrival_ns - td_samples_to_ns(ts);
+}
 
 /* One packet as it arrived. */
 void rtp_clock_add(struct rtp_clock *c, int64_t ts, uint64_t arrival_ns);
 
 /* When sample `ts` was recorded, on our clock. Of a clock that is set. */
-int64_t rtp_clock_sent_ns(const struct rtp_clock *c, int64_t ts);
+static inline int64_t rtp_clock_sent_ns(const struct rtp_clock *c, int64_t ts)
+{
+	return td_samples_to_ns(ts) + c->min_d;
+}
 
 #endif

@@ -253,8 +253,8 @@ $(BUILD)/lib$(1).a: $(call obj,$(call lib_src,$(1)))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
 
-# Its loops over samples are worth vectors, which gcc makes from here on.
-$(BUILD)/obj/sinks/host.o: ALL_CFLAGS += -O3 $(CFLAGS)
+# Loops over samples are worth vectors, which gcc makes from here on, and packets fewer calls.
+$(FOLDERS:%=$(BUILD)/obj/%/%.o): ALL_CFLAGS += -O3 $(CFLAGS)
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -48,6 +48,9 @@ static size_t wire_size(const uint8_t *at)
 
 /* One large message must fit behind a read of many small ones. */
 enum { READER_CAP = 256 * 1024 };
+/* More than that is not kept by a queue that has nothing to do; a replay keeps it busy with less.
+ */
+enum { QUEUE_REST = 1024 * 1024 };
 _Static_assert((int)IPC_MAX_MSG + 8 <= (int)READER_CAP, "a message does not fit");
 
 struct ipc_reader {
@@ -247,6 +250,11 @@ int ipc_queue_write_some(struct ipc_queue *q, int fd, size_t max)
 	}
 	if (q->len == 0)
 		q->head = 0;
+	/* What a stall or a new worker made it take. All of it was wiped as it was written. */
+	if (q->len == 0 && q->cap > QUEUE_REST) {
+		free(q->buf);
+		ipc_queue_init(q);
+	}
 	return 0;
 }
 

@@ -422,6 +422,7 @@ static void a_big_queue_drains_in_order(void **state)
 	}
 	assert_int_equal(in, total);
 	assert_int_equal(q.len, 0);
+	assert_int_equal(q.cap, 0); /* what it took to be so big */
 	close(fds[0]);
 	close(fds[1]);
 	ipc_queue_free(&q);

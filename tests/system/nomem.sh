@@ -29,13 +29,14 @@ fi
 cd .. && [ -n "$wrong" ] || rm -rf "n-$n"
 EOF
 
-# all NAME: of the numbers in the file `numbers`, options behind each.
+# all NAME: of the numbers in the files numbers-0 to numbers-3, options behind each; those of one file
+# one after the other.
 all() {
-	xargs -P 4 -L 1 sh ./one <numbers >wrong 2>&1
+	seq 0 3 | xargs -P 4 -n 1 sh -c 'xargs -L 1 sh ./one <"numbers-$0"' >wrong 2>&1
 	[ -s wrong ] && sed 's/^/# /' wrong
-	[ ! -s wrong ] && [ -s numbers ]
-	result $? "$1: $(wc -l <numbers) allocations fail"
-	rm -rf n-* whole
+	[ ! -s wrong ] && [ -s numbers-3 ]
+	result $? "$1: $(cat numbers-* | wc -l) allocations fail"
+	rm -rf n-* numbers-* whole
 }
 
 # count OPTION...: how many there are, in a run that lacks nothing.
@@ -55,7 +56,7 @@ check "a replay, all allocations done" count $options
 	seq 0 149
 	seq 150 "$step" "$((total - 20))"
 	seq $((total - 19)) $((total + 1)) # the end
-} | sort -nu | sed "s|\$| $options|" >numbers
+} | sort -nu | sed "s|\$| $options|" | split -n r/4 -d -a 1 - numbers-
 all "a replay"
 
 printf '{ "seed": 8, "seconds": 3600, "guilds": [' >call.json
@@ -68,11 +69,9 @@ server server.log --scenario call.json --max-seconds 600 || cat server.log
 split -l 1 -d -a 1 join.json join-
 check "a call, all allocations done" count --join "$dir/join-0" --duration 1
 rm -rf whole # no two calls are the same
-slot=0
-i=0
-: >numbers
+i=0 # a call takes one receiver at a time
 while [ $i -lt "$lives" ]; do
-	echo "$((i * i * total / lives / lives)) --join $dir/join-$((i % 4)) --duration 1" >>numbers
+	echo "$((i * i * total / lives / lives)) --join $dir/join-$((i % 4)) --duration 1" >>"numbers-$((i % 4))"
 	i=$((i + 1))
 done
 all "a call"

@@ -325,6 +325,8 @@ void call_pump(struct call *c)
 	if (c->pumping)
 		return;
 	c->pumping = true;
+	/* Datagrams wait unread, and what they say came before what the gateway says now. */
+	call_catch_up(c);
 	while (vgw_next(c->vgw, &a) == 1)
 		call_act(c, &a);
 	c->pumping = false;

@@ -207,6 +207,13 @@ static void check_lane(struct lane *l, uint64_t conn)
 	CHECK((void *)l == (void *)&g && conn == CONN && g.connected);
 }
 
+/* Nothing that came before is still unread: it would be taken for something that came behind. */
+static void check_order(struct lane *l, uint64_t conn)
+{
+	check_lane(l, conn);
+	CHECK(!g.heard || !g.unread);
+}
+
 void recorder_disconnect(struct recorder *r, uint64_t conn)
 {
 	(void)r;
@@ -275,27 +282,27 @@ void lane_conn_reset(struct lane *l, uint64_t conn)
 void lane_conn_key(struct lane *l, uint64_t conn, enum transport_mode mode, uint32_t own_ssrc,
 	const uint8_t key[static TRANSPORT_KEY_LEN])
 {
-	check_lane(l, conn);
+	check_order(l, conn);
 	CHECK(mode != TRANSPORT_NONE && key != NULL && own_ssrc != 0);
 	g.keyed = true;
 }
 
 void lane_conn_speaker(struct lane *l, uint64_t conn, uint64_t user_id, uint32_t ssrc)
 {
-	check_lane(l, conn);
+	check_order(l, conn);
 	CHECK(user_id != 0 && ssrc != 0);
 }
 
 void lane_conn_speaker_gone(struct lane *l, uint64_t conn, uint64_t user_id)
 {
-	check_lane(l, conn);
+	check_order(l, conn);
 	CHECK(user_id != 0);
 }
 
 void lane_conn_dave_epoch(struct lane *l, uint64_t conn, uint64_t at_ns, uint64_t epoch,
 	const struct dave_sender *senders, size_t count)
 {
-	check_lane(l, conn);
+	check_order(l, conn);
 	CHECK(at_ns == g.now_ns && count <= IPC_DAVE_MAX_SENDERS);
 	for (size_t i = 0; i < count; i++)
 		CHECK(senders[i].user_id != 0);
@@ -304,7 +311,7 @@ void lane_conn_dave_epoch(struct lane *l, uint64_t conn, uint64_t at_ns, uint64_
 
 void lane_conn_dave_passthrough(struct lane *l, uint64_t conn, uint64_t until_ns)
 {
-	check_lane(l, conn);
+	check_order(l, conn);
 	(void)until_ns;
 }
 

@@ -171,6 +171,8 @@ static void look(struct lane_requests *q)
 		return;
 	/* A worker that answers more than it was asked gains nothing by it. */
 	q->answered = pongs < q->sent ? (unsigned)pongs : q->sent;
+	if (q->written < q->answered)
+		q->written = q->answered;
 	i = (q->answered - 1) % LANE_PINGS;
 	q->answered_no = q->ping[i].no;
 	journal_trim(&q->journal, q->answered_no,

@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "receiver/lane_requests.h"
 #include "tests/unit/unpack.h"
 
@@ -27,10 +30,18 @@ static void no_sound(void *user, unsigned samples)
 	(void)samples;
 }
 
+static void worker_is_down(void *user, const char *why)
+{
+	(void)user;
+	(void)why;
+}
+
 static void rig_up(struct rig *g, uint32_t want, bool live)
 {
 	const struct ipc_conn_open open = { 100 * MS, 2000 * MS, want, 2 };
-	struct lane_thread_conf conf = { .ops = { .sound = no_sound }, .user = g };
+	struct lane_thread_conf conf = { .ops = { .sound = no_sound },
+		.user = g,
+		.worker_down = worker_is_down };
 
 	g->sent = 0;
 	assert_int_equal(lane_thread_new(&g->thread, &conf), TD_OK);
@@ -179,6 +190,55 @@ static void a_replay_sheds_nothing(void **state)
 	rig_down(&g);
 }
 
+/* READY, and answers to what was not asked. */
+static void answer_unasked(struct rig *g, int fd, unsigned n)
+{
+	const struct ipc_hello hello = { IPC_VERSION, sizeof(struct ipc_hdr) };
+	const struct ipc_pong pong = { 0 };
+	struct ipc_queue said;
+	bool waits;
+
+	ipc_queue_init(&said);
+	ipc_queue_put(&said, IPC_READY, 0, &hello, sizeof(hello), NULL, 0);
+	for (unsigned i = 0; i < n; i++)
+		ipc_queue_put(&said, IPC_PONG, 0, &pong, sizeof(pong), NULL, 0);
+	assert_int_equal(ipc_queue_write(&said, fd), 0);
+	ipc_queue_free(&said);
+	while (lane_thread_pongs(g->thread, &waits) < n)
+		usleep(100);
+}
+
+/* A worker that answers more than it was asked does not get more at once for it later. */
+static void answers_nobody_asked_for(void **state)
+{
+	enum { UNASKED = 40, PING_SIZE = sizeof(struct ipc_hdr) };
+	uint8_t got[16 * PING_SIZE];
+	int request[2], reply[2];
+	struct rig g;
+
+	(void)state;
+	assert_int_equal(pipe2(request, O_NONBLOCK), 0);
+	assert_int_equal(pipe(reply), 0);
+	rig_up(&g, IPC_WANT_PCM, true);
+	lane_thread_worker(g.thread, reply[0]);
+	answer_unasked(&g, reply[1], UNASKED);
+	assert_int_equal(lane_requests_write(&g.q, request[1]), 0);
+	while (g.q.sent < UNASKED) {
+		lane_requests_ping(&g.q);
+		assert_int_equal(lane_requests_write(&g.q, request[1]), 0);
+	}
+	while (read(request[0], got, sizeof(got)) > 0)
+		;
+	for (unsigned i = 0; i < 16; i++)
+		lane_requests_ping(&g.q);
+	assert_int_equal(lane_requests_write(&g.q, request[1]), 0);
+	assert_int_equal(read(request[0], got, sizeof(got)), LANE_UNDER_WAY * PING_SIZE);
+	close(reply[1]);
+	rig_down(&g);
+	close(request[0]);
+	close(request[1]);
+}
+
 /* ---- the unpacker ---- */
 
 static void say(struct unpack *u, const struct voice *v, int k, bool undecoded)
@@ -265,6 +325,7 @@ int main(void)
 		cmocka_unit_test(nothing_waits_for_long),
 		cmocka_unit_test(nor_too_much),
 		cmocka_unit_test(a_replay_sheds_nothing),
+		cmocka_unit_test(answers_nobody_asked_for),
 		cmocka_unit_test(kept_and_not_decoded),
 		cmocka_unit_test(nothing_to_save),
 	};

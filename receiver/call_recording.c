@@ -99,12 +99,14 @@ void call_command(struct call *c, enum control_command command, const char *text
 		call_recording_end(c, "stopped");
 		break;
 	case COMMAND_LISTEN:
-		if (c->recording == RECORDING_NOT_YET)
+		if (c->recording == RECORDING_NOT_YET) {
 			refuse(c, command, "the connection is not ready");
-		else if (c->recording != RECORDING_STOPPED)
+		} else if (c->recording != RECORDING_STOPPED) {
 			refuse(c, command, "already recording");
-		else
+		} else {
+			call_catch_up(c);
 			call_recording_begin(c);
+		}
 		break;
 	case COMMAND_LEAVE:
 		call_stop(c, "left");

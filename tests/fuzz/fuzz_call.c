@@ -43,8 +43,8 @@ static struct rig {
 	struct ws *ws;
 	struct udp *udp;
 	bool connected, keyed, udp_fails, ended, freed, lane_gone;
-	bool heard;                      /* datagrams go to the lane, or are counted in a pause */
-	bool unread;                     /* one has arrived */
+	bool heard;  /* datagrams go to the lane, or would if it were recorded */
+	bool unread; /* one has arrived */
 	unsigned opening, open, closing; /* sessions of files */
 	struct {
 		uv_timer_t *timer;
@@ -228,7 +228,7 @@ int recorder_session_open(struct recorder *r, uint64_t conn, uint64_t channel_id
 	(void)channel_id;
 	(void)user_id;
 	(void)start_utc_ns;
-	CHECK(conn == CONN && start_ns <= g.now_ns);
+	CHECK(conn == CONN && start_ns <= g.now_ns && !g.unread);
 	g.opening++;
 	return TD_OK;
 }
@@ -239,7 +239,6 @@ void recorder_session_close(struct recorder *r, uint64_t conn, uint64_t end_ns, 
 	CHECK(conn == CONN && end_ns == g.now_ns && reason != NULL);
 	CHECK(g.opening + g.open > 0 && !g.unread);
 	g.closing++;
-	g.heard = false;
 }
 
 struct lane_control *recorder_control(enum lane_control_type type, uint64_t at_ns)

@@ -22,9 +22,9 @@
 #include "sinks/timeline.h"
 #include "sinks/track_sink.h"
 
-/* How often what was received is made to last: with ticks half a second apart, at each of them, so
- * that not a second is missing when we are killed. */
-#define REFRESH_NS (400 * TD_MS_NS)
+/* How often what was received is made to last: with the ticks of a live call (REFRESH_MS in
+ * receiver/lane_thread.c), at each of them, also when one is a little late and the next is not. */
+#define REFRESH_NS (300 * TD_MS_NS)
 /* A replay can be had again, and goes through this in an instant: what it writes more often than
  * that costs more than the rest of what is done with a packet. */
 #define REFRESH_REPLAY_NS (10 * TD_SEC_NS)

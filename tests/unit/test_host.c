@@ -521,14 +521,14 @@ static void headers_and_manifest_follow(void **state)
 	(void)state;
 	open_session("s");
 	frame(7, 70, 0, true, 2);
-	sink_session_tick(session, at(399));
+	sink_session_tick(session, at(299));
 	assert_int_equal(length_of("s/7.wav"), 0);
-	sink_session_tick(session, at(400));
+	sink_session_tick(session, at(351));
 	assert_int_equal(length_of("s/7.wav"), FRAME);
 	frame(7, 70, 20, false, 2);
-	sink_session_tick(session, at(799));
+	sink_session_tick(session, at(650));
 	assert_int_equal(length_of("s/7.wav"), FRAME);
-	sink_session_tick(session, at(800));
+	sink_session_tick(session, at(701));
 	assert_int_equal(length_of("s/7.wav"), 2 * FRAME);
 	sink_session_tick(session, at(999));
 	json = manifest("s");
@@ -1038,7 +1038,7 @@ static void a_replay_is_refreshed_seldom(void **state)
 	assert_int_equal(sink_session_open(&session, &conf), 0);
 	for (uint64_t ms = 20; ms <= 2000; ms += 20)
 		sink_session_tick(session, at(ms));
-	assert_int_equal(probe->ticks, 5);
+	assert_int_equal(probe->ticks, 6);
 	assert_int_equal(close_session(3000), 0);
 	sink_spec_free(own);
 }

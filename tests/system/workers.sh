@@ -29,6 +29,8 @@ call() {
 		echo "] }"
 	} >call.json
 	rm -rf out
+	lane0=
+	others=
 	server server.log --scenario call.json --truth truth.json || cat server.log
 	"$build/receiver" --join join.json --out out --workers 4 --events --duration "$1" \
 		>events.log 2>receiver.log &
@@ -38,8 +40,12 @@ call() {
 		kill -0 $rec 2>/dev/null || return 1
 		sleep 0.1
 	done
+	# A look at the processes of a busy machine may miss some.
 	# shellcheck disable=SC2046
-	set -- $(children)
+	while set -- $(children); [ $# -ne 4 ]; do
+		kill -0 $rec 2>/dev/null || return 1
+		sleep 0.1
+	done
 	lane0=$1
 	shift
 	others="$*"

@@ -32,10 +32,10 @@ struct rig {
 	struct lane *lane;
 	struct transport *t;
 	char dir[64], program[PATH_MAX];
-	unsigned lost, untold, fatal, drained;
+	unsigned untold, fatal;
 	char how[512]; /* the latest */
 	uint64_t lost_ns, sent_seq;
-	atomic_uint opened, closed;
+	atomic_uint lost, drained, opened, closed;
 	atomic_uint_fast64_t samples, received, decoded, missing, overload;
 };
 
@@ -198,7 +198,7 @@ static void turn(struct rig *g, unsigned ms, const void *until, uint64_t n, bool
 
 		if (until != NULL &&
 			(wide ? atomic_load((const atomic_uint_fast64_t *)until)
-			      : *(const volatile unsigned *)until) >= n)
+			      : atomic_load((const atomic_uint *)until)) >= n)
 			return;
 		if (now_ns - watched > 250 * TD_MS_NS) {
 			lane_watch(g->lane, now_ns);

@@ -445,8 +445,12 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *ses
 	struct ws *w = wsi != NULL ? lws_get_opaque_user_data(wsi) : NULL;
 	const uint8_t *bytes = in;
 
-	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS)
+	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS) {
 		SSL_CTX_set_cert_verify_callback(session, on_certificate, NULL);
+		/* A server that resumes a session shows no certificate. Later versions of the
+		 * library keep sessions. */
+		SSL_CTX_set_session_cache_mode(session, SSL_SESS_CACHE_OFF);
+	}
 	if (w == NULL)
 		return 0;
 	switch (reason) {

@@ -147,6 +147,7 @@ static _Noreturn void server_run(struct server *s, int listener)
 		EXPECT(fd >= 0 && (ssl[i] = SSL_new(ctx)) != NULL && SSL_set_fd(ssl[i], fd) == 1);
 		if (SSL_accept(ssl[i]) != 1) /* the client did not like it */
 			continue;
+		EXPECT(!SSL_session_reused(ssl[i])); /* it has looked at the certificate */
 		upgrade(ssl[i]);
 		if (s->talk != NULL)
 			s->talk(ssl[i]);

@@ -22,6 +22,10 @@
 #include "common/log.h"
 #include "receiver/wipe.h"
 
+#if defined(LWS_WITH_MBEDTLS) || defined(USE_WOLFSSL)
+#error "libwebsockets must be built with OpenSSL: what it calls SSL is given to OpenSSL here"
+#endif
+
 #define WS_PATH "/?v=8"
 enum { CLOSE_SECONDS = 5 };
 enum { TRIM_MS = 3000 };
@@ -249,12 +253,13 @@ static void seen_free(void)
 
 /* The other side's certificates have been found good: if the first of them is, byte for byte, the
  * one that was seen last, that one takes its place. Who shows a certificate has still to prove that
- * its key is theirs. */
-static void certificate_share(STACK_OF(X509) * shown)
+ * its key is theirs. A certificate that is an authority's itself is left alone: the chain then has
+ * the authority's copy, and nobody else this one. */
+static void certificate_share(STACK_OF(X509) * shown, STACK_OF(X509) * verified)
 {
 	X509 *leaf = sk_X509_value(shown, 0);
 
-	if (leaf == NULL || leaf == seen)
+	if (leaf == NULL || leaf == seen || sk_X509_value(verified, 0) != leaf)
 		return;
 	if (seen != NULL && X509_cmp(seen, leaf) == 0 && X509_up_ref(seen) == 1) {
 		sk_X509_set(shown, 0, seen);
@@ -271,9 +276,9 @@ static int on_certificate(X509_STORE_CTX *store, void *user)
 	int good = X509_verify_cert(store);
 
 	(void)user;
-	if (good == 1 && X509_STORE_CTX_get_error(store) == X509_V_OK &&
-		X509_STORE_CTX_get0_chain(store) != NULL)
-		certificate_share(X509_STORE_CTX_get0_untrusted(store));
+	if (good == 1 && X509_STORE_CTX_get_error(store) == X509_V_OK)
+		certificate_share(X509_STORE_CTX_get0_untrusted(store),
+			X509_STORE_CTX_get0_chain(store));
 	return good > 0 ? good : 0;
 }
 

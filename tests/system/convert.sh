@@ -337,7 +337,7 @@ check "a file that may not get larger" full
 mkdir disk
 if mount -t tmpfs -o size=300k tmpfs disk 2>/dev/null; then
 	disk_full() {
-		ended 3 convert --raw $raw -f wav -o disk noise.raw in.raw &&
+		ended 3 convert -j 1 --raw $raw -f wav -o disk noise.raw in.raw &&
 			says 'noise.raw: disk/noise.wav: No space left on device' && [ "$(ls -A disk)" = in.wav ]
 	}
 	check "a full disk" disk_full

@@ -8,7 +8,7 @@
 /*
  * The plainest of captures, as tcpdump writes them: a pcap file of version 2.4 on a disk. Its
  * frames are looked at where read(2) put them; through libpcap each would be copied twice. Says of
- * every such file what libpcap does.
+ * every such file what libpcap does, but that times go up to 2106 in either byte order.
  */
 struct pcap_file;
 

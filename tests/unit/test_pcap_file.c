@@ -126,6 +126,24 @@ static void test_both_orders_and_both_units(void **state)
 	}
 }
 
+/* Some libpcap take them for times before 1970, if not swapped. */
+static void test_times_of_32_bits(void **state)
+{
+	(void)state;
+	for (int swapped = 0; swapped <= 1; swapped++) {
+		struct pcap_frame f = { 0 };
+		struct pcap_file *p = NULL;
+		char err[256];
+
+		begin(swapped != 0, US, 0x0204, 65535, RAW);
+		frame(0xfffffff0, 7, 1);
+		assert_int_equal(pcap_file_new(&p, descriptor(file.len)), TD_OK);
+		assert_int_equal(pcap_file_next(p, &f, err, sizeof(err)), 1);
+		assert_int_equal(f.utc_ns, 0xfffffff0 * TD_SEC_NS + 7000);
+		pcap_file_free(p);
+	}
+}
+
 static void test_cut_anywhere(void **state)
 {
 	(void)state;
@@ -220,6 +238,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_orders_and_both_units),
+		cmocka_unit_test(test_times_of_32_bits),
 		cmocka_unit_test(test_cut_anywhere),
 		cmocka_unit_test(test_many_readings),
 		cmocka_unit_test(test_snap_length),

@@ -55,6 +55,8 @@ static _Noreturn void become_worker(const char *path, int request_fd, int reply_
 	/* Away from the low numbers first: one of them may be where another has to go. */
 	request_fd = fcntl(request_fd, F_DUPFD, 16);
 	reply_fd = fcntl(reply_fd, F_DUPFD, 16);
+	if (request_fd < 0 || reply_fd < 0)
+		_exit(EXEC_FAILED);
 	dup2(null_fd, STDIN_FILENO);
 	dup2(null_fd, STDOUT_FILENO);
 #ifndef __SANITIZE_ADDRESS__

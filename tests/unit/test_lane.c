@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -425,6 +426,28 @@ static void killed_again_and_again(void **state)
 	rig_down(&g);
 }
 
+/* Without room for a worker's pipes there is none, rather than one with descriptors of ours. */
+static void no_descriptors_for_its_pipes(void **state)
+{
+	struct rlimit was, few;
+	struct rig g;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	few = was;
+	few.rlim_cur = 16;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	rig_up(&g, NULL, true);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	until_lost(&g, 1, 4000);
+	assert_non_null(strstr(g.how, "exit status 127"));
+	connect_to(&g);
+	send_packets(&g, 50);
+	flush(&g);
+	until_decoded(&g, 50);
+	rig_down(&g);
+}
+
 /* While there is none, a source that can wait does. */
 static void no_worker_is_congestion(void **state)
 {
@@ -547,6 +570,7 @@ int main(void)
 		cmocka_unit_test(of_an_ended_session_nothing_comes_again),
 		cmocka_unit_test(hangs),
 		cmocka_unit_test(killed_again_and_again),
+		cmocka_unit_test(no_descriptors_for_its_pipes),
 		cmocka_unit_test(no_worker_is_congestion),
 		cmocka_unit_test(given_up),
 		cmocka_unit_test(a_packet_that_kills),

@@ -325,10 +325,12 @@ void call_pump(struct call *c)
 	if (c->pumping)
 		return;
 	c->pumping = true;
-	/* Datagrams wait unread, and what they say came before what the gateway says now. */
-	call_catch_up(c);
-	while (vgw_next(c->vgw, &a) == 1)
+	while (vgw_next(c->vgw, &a) == 1) {
+		/* Datagrams wait unread, and came before what the gateway says now. */
+		if (a.type != VGW_SEND_TEXT && a.type != VGW_SEND_BINARY)
+			call_catch_up(c);
 		call_act(c, &a);
+	}
 	c->pumping = false;
 	if (c->ended) {
 		call_report_end(c);

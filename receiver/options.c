@@ -43,7 +43,7 @@ static const char usage[] =
 	"How it runs:\n"
 	"  --workers N           unpacker processes (default: number of CPUs; 1 for a replay)\n"
 	"  --latency MS          how long a packet may wait for others, 0 to 100 (default:\n"
-	"                        100 where all sinks write files, else 4)\n"
+	"                        100 where all sinks are built in, else 4)\n"
 	"  --duration SECONDS    stop after this much recording\n"
 	"  --user NAME[:GROUP]   started as root: become this user before anything else\n"
 	"  --rejoin-timeout SECONDS  wait for new connection info on stdin (default: 60)\n"
@@ -195,7 +195,7 @@ static int load_plugins(const struct options *o)
 
 static int make_sinks(struct options *o)
 {
-	bool only_files = true;
+	bool built_in = true;
 	char err[1024];
 
 	if (o->sink_count == 0)
@@ -206,10 +206,10 @@ static int make_sinks(struct options *o)
 			fprintf(stderr, "%s: %s\n", program_invocation_short_name, err);
 			return EXIT_WRONG_USAGE;
 		}
-		only_files = only_files && sink_spec_is_files(o->sinks[i]);
+		built_in = built_in && sink_spec_is_built_in(o->sinks[i]);
 	}
 	if (!o->latency_given)
-		o->latency_ms = only_files ? LATENCY_FILES_MS : LATENCY_MS;
+		o->latency_ms = built_in ? LATENCY_FILES_MS : LATENCY_MS;
 	return -1;
 }
 

@@ -29,9 +29,9 @@ int sink_spec_parse(struct sink_spec **ret, const char *text, char *err, size_t 
 void sink_spec_free(struct sink_spec *spec);
 /* What has to reach a session for it. */
 void sink_spec_wants(const struct sink_spec *spec, struct td_wants *ret);
-/* True: it writes files, and does not care when it is told what they become. What a plugin does
- * nobody knows. */
-bool sink_spec_is_files(const struct sink_spec *spec);
+/* Not from a plugin. Those built in write files, for which a moment more or less is nothing; what a
+ * plugin does nobody knows. */
+bool sink_spec_is_built_in(const struct sink_spec *spec);
 
 /* --plugin: loads a file and adds what it brings. Negative, and one line in err that names it and
  * the reason. Before threads start, as the parsing of specs, which may load plugins. */

@@ -364,7 +364,7 @@ void sink_spec_wants(const struct sink_spec *spec, struct td_wants *ret)
 	*ret = all;
 }
 
-bool sink_spec_is_files(const struct sink_spec *spec)
+bool sink_spec_is_built_in(const struct sink_spec *spec)
 {
 	return spec->kind->origin == NULL; /* parts are of one kind */
 }

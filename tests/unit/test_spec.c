@@ -249,7 +249,7 @@ static void what_a_spec_wants(void **state)
 		assert_int_equal(wants.size, sizeof(wants));
 		assert_int_equal(wants.what, cases[i].what);
 		/* `t` came with a plugin. */
-		assert_int_equal(sink_spec_is_files(spec), cases[i].text[0] != 't');
+		assert_int_equal(sink_spec_is_built_in(spec), cases[i].text[0] != 't');
 		if ((wants.what & TD_WANT_PCM) != 0)
 			assert_int_equal(wants.channels, cases[i].channels);
 		sink_spec_free(spec);

@@ -121,6 +121,14 @@ static void look(struct place *p)
 		uv_run(&p->loop, UV_RUN_NOWAIT);
 }
 
+/* One datagram, read at once: what follows waits. */
+static void first_comes(struct place *p)
+{
+	say(p, 0, 1);
+	look(p);
+	assert_int_equal(p->conn[0].got, 1);
+}
+
 /* What comes alone does not wait, what comes soon after it does, until somebody asks. */
 static void waits_for_more(void **state)
 {
@@ -128,9 +136,7 @@ static void waits_for_more(void **state)
 
 	(void)state;
 	place_open(&p, LONG_MS);
-	say(&p, 0, 1);
-	look(&p);
-	assert_int_equal(p.conn[0].got, 1);
+	first_comes(&p);
 	say(&p, 0, 100);
 	say(&p, 1, 3);
 	look(&p);
@@ -152,16 +158,14 @@ static void much_at_once(void **state)
 
 	(void)state;
 	place_open(&p, LONG_MS);
-	say(&p, 0, 1);
-	look(&p);
+	first_comes(&p);
 	say(&p, 0, 400);
 	udp_reader_catch_up(p.reader);
 	assert_int_equal(p.conn[0].got, 401);
 	place_close(&p);
 
 	place_open(&p, 200);
-	say(&p, 0, 1);
-	look(&p);
+	first_comes(&p);
 	say(&p, 0, 400);
 	while (p.conn[0].got < 200)
 		uv_run(&p.loop, UV_RUN_ONCE);
@@ -177,8 +181,7 @@ static void very_much(void **state)
 
 	(void)state;
 	place_open(&p, LONG_MS);
-	say(&p, 0, 1);
-	look(&p);
+	first_comes(&p);
 	say(&p, 0, 400);
 	udp_reader_catch_up(p.reader);
 	say(&p, 0, 10);
@@ -265,8 +268,7 @@ static void one_goes(void **state)
 
 	(void)state;
 	place_open(&p, LONG_MS);
-	say(&p, 0, 1);
-	look(&p);
+	first_comes(&p);
 	say(&p, 0, 1);
 	say(&p, 1, 1);
 	udp_free(p.conn[0].udp);

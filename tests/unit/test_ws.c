@@ -363,14 +363,13 @@ static void talk_end(SSL *ssl)
 	SSL_shutdown(ssl);
 }
 
-/* The end of TLS is the connection's. */
-static void server_shuts_down(void **state)
+/* A connection that opens, and that this talk ends. */
+static void ended_by(void (*talk)(SSL *ssl), int version)
 {
 	static struct place p;
 	struct certs *certs;
-	struct server s = { .version = TLS1_3_VERSION, .connections = 1, .talk = talk_end };
+	struct server s = { .version = version, .connections = 1, .talk = talk };
 
-	(void)state;
 	assert_int_equal(certs_new(&certs, CERTS_GOOD), TD_OK);
 	s.certs = certs;
 	place_open(&p, certs);
@@ -383,6 +382,13 @@ static void server_shuts_down(void **state)
 	server_end(&s);
 	place_close(&p);
 	certs_free(certs);
+}
+
+/* The end of TLS is the connection's. */
+static void server_shuts_down(void **state)
+{
+	(void)state;
+	ended_by(talk_end, TLS1_3_VERSION);
 }
 
 static void talk_again(SSL *ssl)
@@ -401,22 +407,8 @@ static void talk_again(SSL *ssl)
 /* There is no second handshake, with another certificate perhaps. */
 static void renegotiation_is_refused(void **state)
 {
-	static struct place p;
-	struct certs *certs;
-	struct server s = { .version = TLS1_2_VERSION, .connections = 1, .talk = talk_again };
-
 	(void)state;
-	assert_int_equal(certs_new(&certs, CERTS_GOOD), TD_OK);
-	s.certs = certs;
-	place_open(&p, certs);
-	server_start(&s);
-	client_try(&p, &p.client[0], "localhost", s.port);
-	while (!p.client[0].closed)
-		uv_run(&p.loop, UV_RUN_ONCE);
-	assert_true(p.client[0].opened);
-	server_end(&s);
-	place_close(&p);
-	certs_free(certs);
+	ended_by(talk_again, TLS1_2_VERSION);
 }
 
 /* ---- certificates ---- */
